@@ -98,7 +98,7 @@ def reservation(member: Member, option: Option, images: int, job: OpenJob, rates
     """What a batch takes of its job's budget: its estimate; where nothing tells one, all that is left."""
     if job.max_cost is not None and _is_unknown(member, option, rates):
         return job.room
-    return cost_of(member, expected_seconds(option, images), rates)
+    return cost_of(member, expected_seconds(option, images) - option.fetch_s, rates)
 
 
 def _is_unknown(member: Member, option: Option, rates: Money) -> bool:
@@ -131,7 +131,7 @@ def affordable(member: Member, option: Option, job: OpenJob, rates: Money) -> in
         # The first pass measures it. What is in hand may take all that is left.
         return 0 if job.reserved else option.images
     image_cost = cost_of(member, option.expected_s or 0.0, rates)
-    room = job.room - cost_of(member, option.load_s, rates)
+    room = job.room - cost_of(member, option.load_s - option.fetch_s, rates)
     return max(0, int(min(option.images, room / image_cost + _ROUNDING))) if image_cost else option.images
 
 
@@ -178,6 +178,7 @@ def option_for(member: Member, line: Line, images: int, backlog: Backlog, now: f
         takers=takers + (not member.serves),
         expected_s=pace and pace * work.amount,
         load_s=load_seconds(member, work, placement),
+        fetch_s=fetch_seconds(member, work.model),
     )
 
 
@@ -185,8 +186,13 @@ def load_seconds(member: Member, work: WorkSample, placement: Placement) -> floa
     """Seconds before the first image."""
     if member.loaded[0] == work.model:
         return placement.start_s
-    fetch_s = member.fetch_s.get(work.model, 0.0)
-    return placement.start_s + fetch_s + member.loads.get(work.model, placement.load_s)
+    load_s = member.loads.get(work.model, placement.load_s)
+    return placement.start_s + fetch_seconds(member, work.model) + load_s
+
+
+def fetch_seconds(member: Member, model: str) -> float:
+    """Seconds in which the node only fetches the model; no job is charged for them."""
+    return 0.0 if member.loaded[0] == model else member.fetch_s.get(model, 0.0)
 
 
 def next_fetch(member: Member, lane: str, model: str, backlog: Backlog, now: float) -> str | None:

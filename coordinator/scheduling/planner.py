@@ -71,8 +71,10 @@ class Option:
     takers: int
     #: Expected seconds per image on this node, for the cost estimate; None if unknown.
     expected_s: float | None = None
-    #: Seconds to load the model; 0 if it is loaded.
+    #: Seconds to fetch and load the model; 0 if it is loaded.
     load_s: float = 0.0
+    #: Those in which the node only fetches it, while its card does nothing for the job.
+    fetch_s: float = 0.0
 
     @property
     def lot(self) -> tuple[str, str]:

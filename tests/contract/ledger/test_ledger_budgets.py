@@ -160,6 +160,14 @@ def test_a_model_that_is_loaded_leaves_its_load_to_the_budget(estimating: Bench)
     assert estimating.open_job(job).room == pytest.approx(_cost_of(estimating, 5.0))
 
 
+def test_the_time_to_fetch_a_model_is_not_reserved_of_a_budget(estimating: Bench) -> None:
+    job = _job(estimating, 40, _cost_of(estimating, 35.0))
+    node = estimating.join(fetches=("tiny",), fetch_s={"tiny": 3600.0})
+
+    assert len(node.lease().shots) == 2, "two images of 10 s behind a load of 10 s"
+    assert estimating.open_job(job).room == pytest.approx(_cost_of(estimating, 5.0))
+
+
 def test_while_nothing_tells_what_an_image_costs_one_batch_of_a_limited_job_is_in_hand(bench: Bench) -> None:
     job = _job(bench, 40, 1e-6)
     nodes = [bench.join(f"new-{number}") for number in range(10)]
