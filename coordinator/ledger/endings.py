@@ -109,13 +109,23 @@ def end_held(write: Write, rules: Rules, node_id: str, event: BatchEvent) -> int
 def account_late(write: Write, rules: Rules, batch_id: str, spent: Spent) -> None:
     """Charge what a node spent on a batch after its lease had ended and before the node learned of it."""
     batch = write.connection.execute(whole_batch().where(batches.c.id == batch_id)).one()
-    rows = _attempts(write, batch_id)
-    losing = _losing(write, rules, batch, _newest(batch, spent), batch.load_s, batch.load_joules, rows)
+    newest = _newest(batch, spent)
+    lost = _lost(newest, batch.load_s, batch.load_joules, _attempts(write, batch_id))
+    more_s = card_seconds(lost.seconds) - batch.lost_s
+    if more_s <= 0:
+        # A node repeats the total until it hears that the lease has ended.
+        return
+    # What was charged stays at the tariff of its hour.
+    joules = max(0.0, lost.joules - batch.lost_joules)
+    more = lost.model_copy(update={"seconds": {"denoise": more_s}, "joules": joules})
+    charge = work_charge(more, batch, rules, write.now)
+    money = {f"lost_{name}": getattr(batch, f"lost_{name}") + value for name, value in charge.items()}
+    losing = {**spent_columns(newest), "lost_s": batch.lost_s + more_s, **money}
     write.connection.execute(update(batches).where(batches.c.id == batch_id).values(**losing))
-    add_late_usage(write, batch_id, losing["lost_s"] - batch.lost_s)
+    add_late_usage(write, batch_id, more_s)
     tally_batch(write.sums, batch, sign=-1)
     tally_batch(write.sums, _with(batch, losing))
-    write.charge(batch.job_id, losing["lost_cost"] - batch.lost_cost)
+    write.charge(batch.job_id, charge["cost"])
 
 
 def _judge_node(
@@ -240,36 +250,25 @@ def _spending(
     """Columns of the batch for loading and encoding ahead, and for time not reported for an attempt."""
     load_s = card_seconds(load.seconds)
     loading = work_charge(load, batch, rules, write.now)
-    losing = _losing(write, rules, batch, spent, load_s, loading["joules"], rows)
-    cost = loading["cost"] + losing["lost_cost"]
-    write.charge(batch.job_id, cost)
+    lost = _lost(spent, load_s, loading["joules"], rows)
+    losing = work_charge(lost, batch, rules, write.now)
+    write.charge(batch.job_id, loading["cost"] + losing["cost"])
     return {
         "loads": int(max(load.seconds.get("load", 0.0), spent.seconds.get("load", 0.0)) > compile_s),
         "load_s": load_s,
         **prefixed("load_", loading),
-        **losing,
+        **spent_columns(spent),
+        "lost_s": card_seconds(lost.seconds),
+        **prefixed("lost_", losing),
     }
 
 
-def _losing(
-    write: Write,
-    rules: Rules,
-    batch: Row[Any],
-    spent: Spent,
-    load_s: float,
-    load_joules: float,
-    rows: Sequence[Row[Any]],
-) -> dict[str, Any]:
-    """Columns for the total of the lease, and for the part reported neither by attempts nor as loading."""
+def _lost(spent: Spent, load_s: float, load_joules: float, rows: Sequence[Row[Any]]) -> Spent:
+    """The part of the total of a lease that is reported neither by attempts nor as loading."""
     joules = sum(row.joules for row in rows)
     lost_s = max(0.0, card_seconds(spent.seconds) - sum(row.seconds for row in rows) - load_s)
-    lost = Spent(
+    return Spent(
         seconds={"denoise": lost_s},
         joules=max(0.0, spent.joules - joules - load_joules) if lost_s else 0.0,
         energy_method=spent.energy_method,
     )
-    return {
-        **spent_columns(spent),
-        "lost_s": lost_s,
-        **prefixed("lost_", work_charge(lost, batch, rules, write.now)),
-    }

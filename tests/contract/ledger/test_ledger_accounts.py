@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import threading
+from decimal import Decimal
 
 import pytest
 from sqlalchemy import event
 
 from common.messages import Spent
+from common.settings import Money
 from coordinator.ledger.schema import attempts, batches, nodes
 from tests.contract.ledger.bench import TIMING, Bench, Holder, placed, work
 
@@ -165,6 +167,32 @@ def test_what_a_node_spends_after_its_lease_lapsed_is_accounted_once(bench: Benc
     cost = bench.ledger.job(job.job_id).cost
     assert cost == pytest.approx(batch.lost_cost)
     assert bench.open_job(job.job_id).cost == pytest.approx(cost)
+
+
+def test_what_a_lost_lease_spent_before_the_tariff_changed_keeps_its_price(bench: Bench) -> None:
+    bench.rates = Money(tariff_per_kwh=Decimal("0.5"))
+    bench.restart()
+    bench.past_the_grace()
+    job = bench.submit(placed(2))
+    node = bench.join()
+    lease = node.lease()
+    node.beat(lease, spent=work(3600.0, 3.6e6))
+    bench.let_pass(TIMING.lease_s + 2 * TIMING.sweep_s)
+    before = bench.ledger.job(job.job_id).cost
+    assert before == pytest.approx(_hand_made_cost(3600.0, 3.6e6, 8, bench)) != 0
+
+    bench.rates = Money(tariff_per_kwh=Decimal("0.1"))
+    bench.restart()
+    node.beat(lease, spent=work(3600.0, 3.6e6))
+    assert sum(bench.ledger.totals().cost.values()) == before
+    for _ in range(2):
+        node.beat(lease, spent=work(5400.0, 5.4e6))
+
+    cost = before + _hand_made_cost(1800.0, 1.8e6, 8, bench)
+    assert bench.ledger.job(job.job_id).cost == pytest.approx(cost, rel=CLOSE)
+    assert sum(bench.ledger.totals().cost.values()) == pytest.approx(cost, rel=CLOSE)
+    (batch,) = bench.rows(batches)
+    assert (batch.lost_s, batch.lost_joules) == (5400.0, 5.4e6)
 
 
 def test_what_a_closing_tells_of_a_pass_without_reports_is_accounted(bench: Bench) -> None:
