@@ -104,11 +104,11 @@ _KEY = ("month", "owner", "node_id", "model", "lane", "vram_class", "use")
 
 
 def use_of(state: str, failure: str) -> str:
-    """What the time of a settled attempt was used for."""
+    """What the time of an attempt was used for; of an upload that waits for its check, what it is for."""
     if failure == "cancelled":
         return "cancelled"
     match state:
-        case AttemptState.STORED:
+        case AttemptState.STORED | AttemptState.DELIVERED:
             return "image"
         case AttemptState.FAILED | AttemptState.REJECTED:
             return "failed"

@@ -105,7 +105,9 @@ def test_an_attempt_is_on_the_bill_of_the_month_once_it_is_settled(bench: Bench)
     lease = bench.join().lease()
     attempt = bench.deliver(lease, 0, work(2.0, 100.0)).attempt_id
     assert of_use(month_lines(bench), "image") == []
-    assert sum(line.cost for line in bench.ledger.job_bill(job.job_id)) > 0
+    (delivered,) = bench.ledger.job_bill(job.job_id)
+    assert (delivered.use, delivered.images, delivered.seconds) == ("image", 0, 2.0)
+    assert delivered.cost > 0
     bench.store(attempt)
     (line,) = of_use(month_lines(bench), "image")
     assert line.images == 1
