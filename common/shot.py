@@ -59,6 +59,11 @@ class UpscalerUse(NamedTuple):
     tflop_per_mp: float
 
 
+#: Bytes of a stored image for each pixel, by format. Assumed for photographs at the default qualities; flat
+#: drawings need less.
+_BYTES_PER_PIXEL = {"png": 1.5, "webp": 0.4, "jpeg": 0.6}
+
+
 class Shot(NamedTuple):
     """Everything that affects the stored bytes of an image, and the names used to find it.
 
@@ -104,6 +109,12 @@ class Shot(NamedTuple):
         """Width and height of the stored image in pixels."""
         scale = self.upscaler.scale if self.upscaler else 1
         return self.width * scale, self.height * scale
+
+    @property
+    def expected_bytes(self) -> int:
+        """About the size of the stored image."""
+        width, height = self.final_size
+        return round(width * height * _BYTES_PER_PIXEL[self.format])
 
     @property
     def call(self) -> tuple[object, ...]:

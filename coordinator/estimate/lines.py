@@ -74,6 +74,7 @@ def _take(shot: Shot, steps: float, model: Model, station: Station, rates: Money
     known = _estimate(shot, steps, model, found, station)
     seconds = known and known.seconds
     cost = None if seconds is None else work_cost(seconds, station, rates)
+    keeping = rates.keeping(shot.expected_bytes)
     images = images_in_time(found.pass_size, seconds)
     return Take(
         card=card.name,
@@ -83,7 +84,7 @@ def _take(shot: Shot, steps: float, model: Model, station: Station, rates: Money
         pass_size=images,
         pass_peak_bytes=peak_bytes(shot, model, found.recipe, images),
         seconds=seconds,
-        cost=cost and cost.farm,
+        cost=cost and cost.farm + keeping,
         volunteered=cost and cost.volunteered,
         basis=known.basis if known else "",
         origin=known.origin if known else (),

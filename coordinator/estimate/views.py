@@ -42,6 +42,7 @@ class Take(View):
     pass_peak_bytes: int | None = None
     #: Text encoding, denoising, decoding, transfers. None: nothing was measured, the catalog has no times.
     seconds: float | None = None
+    #: Rendering it, and keeping it in the store.
     cost: Amount | None = None
     #: What a volunteer pays.
     volunteered: Amount | None = None

@@ -98,7 +98,8 @@ def reservation(member: Member, option: Option, images: int, job: OpenJob, rates
     """What a batch takes of its job's budget: its estimate; where nothing tells one, all that is left."""
     if job.max_cost is not None and _is_unknown(member, option, rates):
         return job.room
-    return cost_of(member, expected_seconds(option, images) - option.fetch_s, rates)
+    working = cost_of(member, expected_seconds(option, images) - option.fetch_s, rates)
+    return working + images * float(rates.keeping(option.stored_bytes))
 
 
 def _is_unknown(member: Member, option: Option, rates: Money) -> bool:
@@ -130,7 +131,7 @@ def affordable(member: Member, option: Option, job: OpenJob, rates: Money) -> in
     if _is_unknown(member, option, rates):
         # The first pass measures it. What is in hand may take all that is left.
         return 0 if job.reserved else option.images
-    image_cost = cost_of(member, option.expected_s or 0.0, rates)
+    image_cost = cost_of(member, option.expected_s or 0.0, rates) + float(rates.keeping(option.stored_bytes))
     room = job.room - cost_of(member, option.load_s - option.fetch_s, rates)
     return max(0, int(min(option.images, room / image_cost + _ROUNDING))) if image_cost else option.images
 
@@ -176,6 +177,7 @@ def option_for(member: Member, line: Line, images: int, backlog: Backlog, now: f
         loaded=member.has_loaded(work),
         model_loaded=member.loaded[0] == work.model,
         takers=takers + (not member.serves),
+        stored_bytes=work.shot.expected_bytes,
         expected_s=pace and pace * work.amount,
         load_s=load_seconds(member, work, placement),
         fetch_s=fetch_seconds(member, work.model),

@@ -69,6 +69,8 @@ class Option:
     model_loaded: bool
     #: Number of nodes in service that can take them, including this one.
     takers: int
+    #: Expected bytes per image in the store, for the cost estimate.
+    stored_bytes: int = 0
     #: Expected seconds per image on this node, for the cost estimate; None if unknown.
     expected_s: float | None = None
     #: Seconds to fetch and load the model; 0 if it is loaded.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from decimal import Decimal
 
 import pytest
 
@@ -73,6 +74,17 @@ def test_every_card_is_told_how_it_would_take_a_line() -> None:
         seconds=old.seconds, joules=old.seconds * 150, vram_class=8, terms="owned", rates=RATES
     )
     assert old.cost == pytest.approx(by_hand.farm)
+
+
+def test_keeping_images_in_the_store_is_part_of_their_cost() -> None:
+    storing = RATES.model_copy(update={"storage_per_gb_month": Decimal(2), "traffic_per_gb": Decimal(1)})
+    stations = [ADA, replace(PASCAL, terms="volunteer")]
+    shots = turbo_shots(4, format="png")
+    free, kept = (estimate(shots, CATALOG, stations, rates, together=True).cost for rates in (RATES, storing))
+    assert free is not None
+    assert kept is not None
+    # 1.5 bytes for each pixel, for a year.
+    assert float(kept.low - free.low) == pytest.approx(4 * 1024 * 1024 * 1.5 / 1e9 * (12 * 2 + 1))
 
 
 def test_a_sampler_that_runs_the_denoiser_twice_a_step_is_a_line_of_nearly_twice_the_time() -> None:

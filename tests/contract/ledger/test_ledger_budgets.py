@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 import pytest
 
 from common.cost import attempt_cost, estimated_joules
 from common.messages import Spent
+from common.settings import Money
 from coordinator.ledger.schema import attempts, batches
 from coordinator.scheduling.placing import Placement
 from tests.contract.ledger.bench import Bench, Holder, placed, shot, work
@@ -56,6 +59,25 @@ def test_a_budget_is_used_to_the_last_image_that_it_covers_and_not_beyond(
     view = bench.ledger.job(job)
     assert view.counts["done"] == made
     assert view.cost <= budget * per_image
+
+
+def test_a_budget_has_room_for_keeping_each_image_beside_rendering_it(estimating: Bench) -> None:
+    gift = estimating.join(terms="volunteer")
+    estimating.rates = Money(storage_per_gb_month=Decimal("0.5"), storage_months=10)
+    estimating.restart()
+    size = shot().expected_bytes
+    keeping = float(estimating.rates.keeping(size))
+    job = _job(estimating, 40, 3.5 * keeping)
+
+    while lease := gift.claim().lease:
+        reserved = sum(estimating.open_job(job).reserved.values())
+        assert reserved == pytest.approx(len(lease.shots) * keeping)
+        for index in range(len(lease.shots)):
+            estimating.store(estimating.deliver(lease, index, MINUTE).attempt_id, size=size)
+        estimating.close(lease)
+
+    view = estimating.ledger.job(job)
+    assert (view.counts["done"], view.cost) == (3, pytest.approx(3 * keeping))
 
 
 def test_shots_of_unequal_work_are_reserved_each_at_its_own_estimate(bench: Bench) -> None:
