@@ -48,6 +48,12 @@ _DOUBLED = "CASE WHEN duplicates IS NOT NULL OR beaten > 0 THEN 'duplicate' ELSE
 _USE = """CASE WHEN failure = 'cancelled' THEN 'cancelled' WHEN state = 'stored' THEN 'image'
     WHEN state IN ('failed', 'rejected') THEN 'failed' WHEN state = 'wasted' THEN 'duplicate'
     ELSE 'lost' END"""
+#: Of an attempt whose image was rejected.
+_REJECTED = " OR ".join(
+    f"EXISTS (SELECT 1 FROM {table} WHERE {table}.shot_id = attempts.shot_id"
+    f" AND {table}.attempt_id = attempts.id AND {table}.rejected_at IS NOT NULL)"
+    for table in ("images", "deleted_images")
+)
 
 
 def _count() -> None:
@@ -56,18 +62,19 @@ def _count() -> None:
     charged = f"""
         SELECT {month("settled_at")} AS month, job_id, node_id, {_LABELS}, {_USE} AS used,
             CASE WHEN state = 'stored' THEN 1 ELSE 0 END AS images,
+            CASE WHEN state = 'stored' AND ({_REJECTED}) THEN 1 ELSE 0 END AS rejected,
             encode_s + denoise_s + decode_s AS seconds,
             joules, cost, volunteered FROM attempts WHERE settled_at IS NOT NULL
-        UNION ALL SELECT {month("closed_at")}, job_id, node_id, {_LABELS}, 'load', 0, load_s,
+        UNION ALL SELECT {month("closed_at")}, job_id, node_id, {_LABELS}, 'load', 0, 0, load_s,
             load_joules, load_cost, load_volunteered FROM batches WHERE closed_at IS NOT NULL AND load_s > 0
-        UNION ALL SELECT {month("closed_at")}, job_id, node_id, {_LABELS}, {_DOUBLED}, 0, lost_s,
+        UNION ALL SELECT {month("closed_at")}, job_id, node_id, {_LABELS}, {_DOUBLED}, 0, 0, lost_s,
             lost_joules, lost_cost, lost_volunteered FROM batches WHERE closed_at IS NOT NULL AND lost_s > 0
     """
     op.execute(f"""
         INSERT INTO monthly_charges
-            (month, owner, node_id, {_LABELS}, "use", images, seconds, joules, cost, volunteered)
+            (month, owner, node_id, {_LABELS}, "use", images, rejected, seconds, joules, cost, volunteered)
         SELECT month, jobs.owner, node_id, model, one.lane, vram_class, used,
-            sum(images), sum(seconds), sum(joules), sum(one.cost), sum(volunteered)
+            sum(images), sum(rejected), sum(seconds), sum(joules), sum(one.cost), sum(volunteered)
         FROM ({charged}) AS one JOIN jobs ON jobs.id = one.job_id
         GROUP BY month, jobs.owner, node_id, model, one.lane, vram_class, used
     """)
@@ -94,15 +101,23 @@ def _count() -> None:
     """)
     op.execute("""
         UPDATE tallies SET value = value - coalesce((
-            SELECT count(*) FROM attempts
-            WHERE attempts.failure = 'cancelled' AND attempts.model = tallies.model
-                AND attempts.lane = tallies.lane AND attempts.vram_class = tallies.vram_class), 0)
+            SELECT cancelled.value FROM tallies AS cancelled
+            WHERE cancelled.kind = 'attempts' AND cancelled.label = 'cancelled'
+                AND cancelled.model = tallies.model AND cancelled.lane = tallies.lane
+                AND cancelled.vram_class = tallies.vram_class), 0)
         WHERE kind = 'attempts' AND label = 'failed'
     """)
 
 
 def downgrade() -> None:
     op.drop_table("monthly_charges")
+    op.execute(f"""
+        INSERT INTO tallies (kind, {_LABELS}, label, value)
+        SELECT 'attempts', {_LABELS}, 'failed', value FROM tallies
+        WHERE kind = 'attempts' AND label = 'cancelled'
+        ON CONFLICT (kind, {_LABELS}, label) DO UPDATE SET value = tallies.value + excluded.value
+    """)
+    op.execute("DELETE FROM tallies WHERE kind = 'attempts' AND label = 'cancelled'")
     op.execute("DELETE FROM tallies WHERE kind IN ('use_seconds', 'use_cost', 'electricity', 'batches')")
     for table, column in reversed(_PARTS):
         op.drop_column(table, column)
