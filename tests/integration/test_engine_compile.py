@@ -82,7 +82,7 @@ def test_a_compiled_pass_shows_the_same_and_is_compiled_once(
 def test_compiled_passes_follow_a_measured_one_and_name_their_recipe(
     worker: Worker, farm: ScriptedFarm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(compiling, "ASSUMED", WarmUp(seconds=0.0, saving=0.5))
+    monkeypatch.setattr(compiling, "ASSUMED", WarmUp(seconds=0.0))
     farm.stall_render_s = 500.0
     worker.work(lease(*(shot(seed=seed) for seed in (1, 2, 3)), pass_size=1))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -68,7 +69,7 @@ def test_what_is_compiled_is_used_to_the_last_image_of_this_load(tmp_path: Path,
 
 def test_a_warm_up_and_what_it_saves_are_measured_and_kept(tmp_path: Path, load: Load) -> None:
     node = compiling(tmp_path)
-    for event in (done(8.0), done(7.0, compiled=True, compile_s=12.0), done(4.0, compiled=True)):
+    for event in (done(8.0), done(7.0, compiled=True, compile_s=12.0), *[done(4.0, compiled=True)] * 5):
         node.rendered(PID, load, PASS, event)
 
     again = compiling(tmp_path)
@@ -80,10 +81,49 @@ def test_a_warm_up_and_what_it_saves_are_measured_and_kept(tmp_path: Path, load:
 
 def test_what_saves_nothing_is_not_compiled_again(tmp_path: Path, load: Load) -> None:
     node = compiling(tmp_path)
-    for event in (done(8.0), done(8.0, compiled=True, compile_s=12.0), done(7.9, compiled=True)):
+    for event in (done(8.0), done(8.0, compiled=True, compile_s=12.0), *[done(7.9, compiled=True)] * 5):
+        assert not event.compiled or node.repays(PID, load, PASS, 1_000_000)
         node.rendered(PID, load, PASS, event)
 
     assert not node.repays(PID, load, PASS, 1_000_000)
+    again = compiling(tmp_path)
+    again.rendered(PID, load, PASS, done(8.0))
+    assert not again.repays(PID, load, PASS, 1_000_000)
+
+
+def test_passes_with_other_steps_and_samplers_are_compared_by_denoiser_runs(
+    tmp_path: Path, load: Load
+) -> None:
+    def rendered(steps: int, sampler: str, run_s: float, **compiled: Any) -> None:
+        shots = [shot(seed=seed, steps=steps, sampler=sampler) for seed in range(4)]
+        node.rendered(PID, load, shots, done(run_s, **compiled))
+
+    node = compiling(tmp_path)
+    rendered(8, "euler", 8.0)
+    longer = [shot(seed=seed, steps=16, sampler="heun") for seed in range(4)]
+    # Four times as many runs: a quarter of the images repays the warm-up.
+    assert node.repays(PID, load, longer, ENOUGH // 4 + 1)
+    assert not node.repays(PID, load, longer, ENOUGH // 4 - 1)
+
+    rendered(30, "euler", 30.0, compiled=True, compile_s=12.0)
+    for steps, sampler, seconds in ((30, "euler", 15.0), (4, "heun", 4.0), (30, "heun", 30.0)) * 2:
+        rendered(steps, sampler, seconds, compiled=True)
+    # 18 seconds are repaid by images that each save 4, of 8.
+    again = compiling(tmp_path)
+    again.rendered(PID, load, [shot(seed=seed, steps=8) for seed in range(4)], done(8.0))
+    eight = [shot(seed=seed, steps=8) for seed in range(4)]
+    assert again.repays(PID, load, eight, 5)
+    assert not again.repays(PID, load, eight, 4)
+
+
+@pytest.mark.parametrize("noisy", range(7))
+def test_one_disturbed_pass_does_not_end_compiling(tmp_path: Path, load: Load, noisy: int) -> None:
+    node = compiling(tmp_path)
+    node.rendered(PID, load, PASS, done(8.0))
+    node.rendered(PID, load, PASS, done(6.0, compiled=True, compile_s=12.0))
+    for number in range(7):
+        node.rendered(PID, load, PASS, done(80.0 if number == noisy else 6.0, compiled=True))
+        assert node.repays(PID, load, PASS, 1_000_000)
 
 
 def test_a_node_without_a_compiler_says_so_once(
