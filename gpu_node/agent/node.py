@@ -127,17 +127,22 @@ class Node:
         over = threading.Event()
 
         def watch() -> None:
-            while not over.wait(_SHARE_S):
-                if self._context.share.nodes != self._nodes and self._progress.batch is None:
-                    log.info("the nodes of this machine are others; rejoining with a new part of its memory")
-                    Intake.stop()
-                    return
+            while not over.wait(_SHARE_S) and not self._rejoins():
+                pass
 
         threading.Thread(target=watch, name="share", daemon=True).start()
         try:
             yield
         finally:
             over.set()
+
+    def _rejoins(self) -> bool:
+        """Whether this node joins again now, since its part of the machine is another, and no batch runs."""
+        if self._progress.batch is not None or self._context.share.nodes == self._nodes:
+            return False
+        log.info("the nodes of this machine are others; rejoining with a new part of its memory")
+        Intake.stop()
+        return True
 
     def _take(self, ticket: str, joined: Joined, steering: Steering, listener: Listener) -> None:
         """Claim with the ticket, and work on what comes of it."""
@@ -162,6 +167,8 @@ class Node:
         finally:
             self._progress.leave()
             listener.attend()
+            # With much work, no look at the other nodes meets it without a batch.
+            self._rejoins()
 
     def _claim(self, ticket: str, joined: Joined) -> Lease | None:
         """A lease; None when there is no work, or the node stops while it waits for some.

@@ -6,6 +6,8 @@ import fcntl
 import os
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from common.messages import CardFacts, HeartbeatAnswer, Join
 from common.nodes import Card
 from gpu_node.agent.engine_client import EngineClient
 from gpu_node.agent.node import Node
+from gpu_node.agent.orders import Listener, Steering
 from gpu_node.agent.trials import Trials
 from gpu_node.machine import Neighbours, Share
 from gpu_node.measured import MeasuredRecipes
@@ -134,20 +137,53 @@ def test_a_node_joins_again_with_its_part_when_another_begins_on_its_machine(
     monkeypatch.setattr("gpu_node.agent.node._SHARE_S", 0.05)
     monkeypatch.setattr("celery.worker.state.should_stop", None)
     neighbours = Neighbours(tmp_path / "nodes")
-    card = REFERENCE_CARDS[8]
-    context = replace(worker.context, share=Share(neighbours, card, 4, fixed_threads=None))
-    trials = Trials(context, worker.progress, card, MeasuredRecipes(tmp_path, card, ""), budget_s=0.0)
-    node = Node(
-        context, Join(name="n1", card=CardFacts(**asdict(card))), worker.progress, trials, last_pass_s=1.0
-    )
+    node, ram_bytes = sharing_node(worker, neighbours, tmp_path), REFERENCE_CARDS[8].ram_bytes
     with neighbours.present():
         node._join()
-        with node._sharing(), (tmp_path / "nodes" / "other.node").open("w") as other:
-            fcntl.flock(other, fcntl.LOCK_EX)
+        with node._sharing(), another_node(tmp_path / "nodes"):
             until(lambda: state.should_stop == 0)
             node._join()
 
-    assert [join.card.ram_bytes for join in farm.joins] == [card.ram_bytes, card.ram_bytes // 2]
+    assert [join.card.ram_bytes for join in farm.joins] == [ram_bytes, ram_bytes // 2]
+
+
+def test_a_node_that_is_never_without_work_joins_again_between_two_batches(
+    worker: Worker, farm: ScriptedFarm, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("celery.worker.state.should_stop", None)
+    neighbours = Neighbours(tmp_path / "nodes")
+    node = sharing_node(worker, neighbours, tmp_path)
+
+    def work() -> None:
+        steering = Steering(worker.progress, worker.context.engine, lambda why: None)
+        with Listener(worker.context.coordinator, joined, worker.progress, steering) as listener:
+            # It is handed back at once.
+            node._work(lease(shot(), model="absent"), joined, steering, listener)
+
+    with neighbours.present():
+        joined = node._join()
+        assert joined is not None
+        work()
+        assert state.should_stop is None
+        with another_node(tmp_path / "nodes"):
+            work()
+        assert state.should_stop == 0
+
+
+def sharing_node(worker: Worker, neighbours: Neighbours, home: Path) -> Node:
+    """A node on a card of 8 GB that shares its machine."""
+    card = REFERENCE_CARDS[8]
+    context = replace(worker.context, share=Share(neighbours, card, 4, fixed_threads=None))
+    trials = Trials(context, worker.progress, card, MeasuredRecipes(home, card, ""), budget_s=0.0)
+    join = Join(name="n1", card=CardFacts(**asdict(card)))
+    return Node(context, join, worker.progress, trials, last_pass_s=1.0)
+
+
+@contextmanager
+def another_node(folder: Path) -> Iterator[None]:
+    with (folder / "other.node").open("w") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        yield
 
 
 def test_a_pass_that_was_killed_is_costed_at_the_close_and_no_longer(
