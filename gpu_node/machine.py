@@ -2,44 +2,56 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import IO
 
 from common.nodes import Card
 
-#: For the nodes of all users.
-FOLDER = Path(tempfile.gettempdir()) / "shotfarm-nodes"
+#: For the nodes of all users: what systemd makes for units, which have temporary folders of their own, or
+#: else what the first node makes.
+FOLDERS = (Path("/run/shotfarm-nodes"), Path(tempfile.gettempdir()) / "shotfarm-nodes")
+#: Tries to lock an own file, and seconds between them: a neighbour that looks holds it for a moment.
+_TRIES, _LOOK_S = 20, 0.01
 
 
 class Neighbours:
-    """The nodes of a machine, by their locks in `folder`, which the system gives up however a node ends."""
+    """The nodes of a machine, by their locks, which the system gives up however a node ends.
 
-    def __init__(self, folder: Path = FOLDER) -> None:
-        self._folder = folder
+    They are in the first of the `folders` that exists, or else in the last.
+    """
+
+    def __init__(self, folders: Sequence[Path] = FOLDERS) -> None:
+        self._folder = next((one for one in folders if one.is_dir()), folders[-1])
 
     @contextmanager
     def present(self) -> Iterator[None]:
         """This process is a node. Where the folder cannot be written, nobody knows of it."""
         file = self._folder / f"{os.getpid()}.node"
         try:
-            if not self._folder.is_dir():
-                self._folder.mkdir(parents=True)
-                self._folder.chmod(0o1777)
-            lock = open(file, "a", opener=_open)  # noqa: SIM115
+            self._make_folder()
+            lock = _locked(file)
         except OSError:
             yield
             return
         with lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
             try:
                 yield
             finally:
                 file.unlink(missing_ok=True)
+
+    def _make_folder(self) -> None:
+        with suppress(FileExistsError):
+            self._folder.mkdir(parents=True)
+            # Only a new one: another user may have put a link there.
+            self._folder.chmod(0o1777)
 
     def nodes(self) -> int:
         """Nodes that run here, at least this one."""
@@ -74,6 +86,23 @@ class Share:
     def threads(self) -> int:
         """CPU threads of its engine."""
         return self._fixed_threads or max(1, self._threads // self.nodes)
+
+
+def _locked(file: Path) -> IO[str]:
+    """The file, locked and readable by all users. Raises OSError, also where another process keeps it."""
+    lock = open(file, "a", opener=_open)  # noqa: SIM115
+    try:
+        # Whatever the umask.
+        os.fchmod(lock.fileno(), 0o644)
+        for _ in range(_TRIES):
+            with suppress(BlockingIOError):
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return lock
+            time.sleep(_LOOK_S)
+        raise BlockingIOError(errno.EWOULDBLOCK, "another process keeps it locked", str(file))
+    except OSError:
+        lock.close()
+        raise
 
 
 def _open(path: str, flags: int) -> int:

@@ -136,7 +136,7 @@ def test_a_node_joins_again_with_its_part_when_another_begins_on_its_machine(
 ) -> None:
     monkeypatch.setattr("gpu_node.agent.node._SHARE_S", 0.05)
     monkeypatch.setattr("celery.worker.state.should_stop", None)
-    neighbours = Neighbours(tmp_path / "nodes")
+    neighbours = Neighbours([tmp_path / "nodes"])
     node, ram_bytes = sharing_node(worker, neighbours, tmp_path), REFERENCE_CARDS[8].ram_bytes
     with neighbours.present():
         node._join()
@@ -151,7 +151,7 @@ def test_a_node_that_is_never_without_work_joins_again_between_two_batches(
     worker: Worker, farm: ScriptedFarm, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr("celery.worker.state.should_stop", None)
-    neighbours = Neighbours(tmp_path / "nodes")
+    neighbours = Neighbours([tmp_path / "nodes"])
     node = sharing_node(worker, neighbours, tmp_path)
 
     def work() -> None:

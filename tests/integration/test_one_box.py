@@ -19,6 +19,7 @@ from jsonschema import ValidationError
 from jsonschema.validators import validator_for
 
 from common.settings import Timing, load_settings
+from gpu_node.machine import FOLDERS
 from tests.command_words import parse_command, settings_variables
 from tests.require import require_module, require_program
 
@@ -80,6 +81,15 @@ def test_a_node_has_longer_to_end_than_its_longest_pass_takes() -> None:
     (stop,) = entries(unit, "TimeoutStopSec")
     assert Timing().hard_limit_s <= float(last) < float(stop) - 15
     assert entries(unit, "KillMode") == ["mixed"]
+
+
+def test_the_nodes_of_a_machine_see_each_other() -> None:
+    (unit,) = [unit for unit in UNITS if "node" in unit.name]
+    assert entries(unit, "RuntimeDirectory") == [FOLDERS[0].name]
+    assert FOLDERS[0].parent == Path("/run")
+    # Of any user, and after the first of them has ended.
+    assert entries(unit, "RuntimeDirectoryMode") == ["1777"]
+    assert entries(unit, "RuntimeDirectoryPreserve") == ["yes"]
 
 
 def test_the_settings_are_read_without_a_complaint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
