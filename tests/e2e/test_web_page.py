@@ -131,6 +131,13 @@ def test_images_are_ordered_watched_and_looked_at(page: sync_api.Page, house: Fa
         sync_api.expect(viewer.locator("h2")).not_to_have_text(names[-1])
         names.append(viewer.locator("h2").inner_text())
     assert len(set(names)) == 3
+    # However quickly the key is pressed again.
+    page.evaluate(
+        """document.addEventListener("htmx:afterSwap", () => document.body.dispatchEvent(
+            new KeyboardEvent("keydown", { key: "ArrowLeft", bubbles: true })), { once: true })"""
+    )
+    page.keyboard.press("ArrowLeft")
+    sync_api.expect(viewer.locator("h2")).to_have_text(names[0])
     page.wait_for_function("document.querySelector('.picture img').naturalWidth === 128")
     page.keyboard.press("Escape")
     sync_api.expect(viewer).to_have_count(0)

@@ -76,6 +76,8 @@ document.addEventListener("keydown", (event) => {
   const link = document.querySelector(`.viewer [data-key="${CSS.escape(event.key)}"]`);
   if (link && (!viewer() || viewer().open)) {
     event.preventDefault();
+    // htmx makes a link its own a moment after it has put it there; until then it would leave the page.
+    htmx.process(link);
     link.click();
   }
 });
