@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, func, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Select, String, bindparam, func, select, update
 
 from common.errors import Conflict, Gone, NotFound
 from common.exports import Export, JobExports
@@ -43,10 +43,12 @@ from coordinator.scheduling.work import Amounts, OpenJob
 
 #: All columns of a job but its manifest, which may have megabytes: only `manifest_of` reads it.
 JOB: Final = tuple(column for column in jobs.c if column.name != "manifest")
+#: Built once, as nearly every call about a job reads it.
+_JOB_ROW: Final = select(*JOB).where(jobs.c.id == bindparam("job", type_=String))
 
 
 def job_row(connection: Connection, job_id: str) -> Row[Any]:
-    row = connection.execute(select(*JOB).where(jobs.c.id == job_id)).one_or_none()
+    row = connection.execute(_JOB_ROW, {"job": job_id}).one_or_none()
     if row is None:
         raise NotFound(f"no job {job_id}; `farm jobs` lists them")
     return row

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, and_, exists, func, or_, select
+from sqlalchemy import Connection, Row, Select, String, and_, bindparam, exists, func, or_, select
 
 from common.errors import NotFound
 from common.exports import ANY_EXPORT, Export, exports_at
@@ -38,6 +38,28 @@ _LOOKED_AT = 5000
 _JOBS_LOOKED_AT = 1000
 #: States of active shots.
 _IN_HAND = frozenset({ShotState.RUNNING, ShotState.DELIVERED})
+
+# Many programs poll jobs, and to build a query takes longer than to answer it: these are built once.
+_JOB_ID = bindparam("job", type_=String)
+#: Shots of a job by state.
+_COUNTS = select(job_counts.c.state, job_counts.c.shots).where(
+    job_counts.c.job_id == _JOB_ID, job_counts.c.shots > 0
+)
+#: Shots of a job that run, by node: from the few leased batches, not from all attempts.
+_RUNNING = (
+    select(attempts.c.node_id, func.count())
+    .join(batches, attempts.c.batch_id == batches.c.id)
+    .where(batches.c.job_id == _JOB_ID, batches.c.state == plain(BatchState.LEASED))
+    .where(attempts.c.state == AttemptState.RUNNING)
+    .group_by(attempts.c.node_id)
+)
+_STORED = attempts.c.job_id == _JOB_ID, attempts.c.state == AttemptState.STORED
+_NEWEST = select(func.max(attempts.c.settled_at)).where(*_STORED).correlate(None).scalar_subquery()
+#: The end of a job's newest attempt whose image was stored, and of those in the period before it the earliest
+#: begin and the number.
+_LATE = select(func.max(attempts.c.settled_at), func.min(attempts.c.started_at), func.count()).where(
+    *_STORED, attempts.c.settled_at > _NEWEST - _WINDOW_S
+)
 
 
 def status(intent: str, counts: Mapping[str, int]) -> str:
@@ -124,16 +146,11 @@ def is_in_line(view: JobProgress) -> bool:
 def job_view(connection: Connection, job_id: str, now: float, currency: str) -> JobView:
     """As `Ledger.job`, with `eta_s` at the job's own pace, as if no other went first."""
     row = job_row(connection, job_id)
-    counted = select(job_counts.c.state, job_counts.c.shots).where(job_counts.c.job_id == job_id)
-    counts = _pairs(connection, counted.where(job_counts.c.shots > 0))
-    # From the few leased batches, not from all attempts.
-    leased = batches.c.job_id == job_id, batches.c.state == plain(BatchState.LEASED)
-    held = select(attempts.c.node_id, func.count()).join(batches, attempts.c.batch_id == batches.c.id)
-    running = held.where(*leased, attempts.c.state == AttemptState.RUNNING).group_by(attempts.c.node_id)
+    counts = _pairs(connection, _COUNTS, job_id)
     missing = counts.keys() & {ShotState.FAILED, ShotState.UNSCHEDULABLE}
     return JobView(
         **_progress(connection, row, counts, now, currency),
-        running=_pairs(connection, running),
+        running=_pairs(connection, _RUNNING, job_id),
         estimate=_estimate(row),
         took_s=_took_s(row) if row.complete and OPEN.isdisjoint(counts) else None,
         paused_s=row.paused_s,
@@ -264,8 +281,8 @@ def stored(connection: Connection, ids: Sequence[str], lanes: Collection[str] | 
     return found
 
 
-def _pairs(connection: Connection, query: Select[str, int]) -> dict[str, int]:
-    return {row[0]: row[1] for row in connection.execute(query)}
+def _pairs(connection: Connection, query: Select[str, int], job_id: str) -> dict[str, int]:
+    return {row[0]: row[1] for row in connection.execute(query, {"job": job_id})}
 
 
 def _summary(row: Row[Any], counts: Mapping[str, int]) -> dict[str, Any]:
@@ -286,16 +303,12 @@ def _budget(connection: Connection, row: Row[Any], currency: str) -> BudgetView 
 
 def _images_per_minute(connection: Connection, job_id: str, now: float) -> float:
     """Images per minute of a job, before its newest image or, while it runs, before now."""
-    stored = attempts.c.job_id == job_id, attempts.c.state == AttemptState.STORED
-    newest = connection.scalar(select(func.max(attempts.c.settled_at)).where(*stored))
+    newest, first, number = connection.execute(_LATE, {"job": job_id}).one()
     if newest is None:
         return 0.0
-    late = *stored, attempts.c.settled_at > newest - _WINDOW_S
-    first = connection.scalar(select(func.min(attempts.c.started_at)).where(*late))
     begin: float = max(first or 0.0, newest - _WINDOW_S)
     end: float = newest if now - newest > _WINDOW_S else now
-    number = connection.scalar(select(func.count()).where(*stored, attempts.c.settled_at > begin)) or 0
-    return number / max(end - begin, 1.0) * 60
+    return float(number) / max(end - begin, 1.0) * 60
 
 
 def _failures(connection: Connection, job_id: str) -> tuple[FailureView, ...]:

@@ -114,8 +114,9 @@ def test_images_per_minute_and_the_time_left_follow_what_was_stored(bench: Bench
     # By the speeds of the nodes the job could be twice as fast.
     bench.join("idle")
     for _ in range(3):
+        lease = node.lease()
         bench.clock.now += 100
-        bench.finish(node.lease(), work(10.0))
+        bench.finish(lease, work(10.0))
 
     view = bench.ledger.job(job.job_id)
     stored, left = view.counts["done"], view.counts["waiting"]
