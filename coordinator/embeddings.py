@@ -97,9 +97,10 @@ class SharedEmbeddings:
         self, batch_id: str, batch: BatchTexts, encoding: str, known: Collection[str]
     ) -> tuple[tuple[TextAhead, ...], float]:
         """Texts of other shots that the node of a batch should encode, and the seconds for them."""
-        embedded, elsewhere = self._embedded(batch), self._ahead.elsewhere(batch_id)
+        embedded = self._embedded(batch)
         if embedded is None or batch.counts:
             return (), 0.0
+        elsewhere = self._ahead.elsewhere(batch_id, self.ledger.leased)
         shots, seconds = self.ledger.texts_ahead(batch_id, batch.node_id, embedded, elsewhere)
         guided_above = self.catalog.models[batch.model].family.guidance_doubles_above
         given: dict[str, set[str]] = {}
@@ -115,7 +116,7 @@ class SharedEmbeddings:
                 break
             given[texts], found = set(new), found | new
         if given:
-            self._ahead.give(batch_id, given)
+            self._ahead.give(batch_id, batch.node_id, given)
         return tuple(
             TextAhead(key=key, text=text.text, negative=text.negative, clip_skip=text.clip_skip)
             for key, text in found.items()

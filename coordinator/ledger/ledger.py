@@ -701,6 +701,12 @@ class Ledger:
         with self._transactions.read() as connection:
             return ahead(connection, found.lines, besides), found.seconds
 
+    def leased(self, nodes: Mapping[str, str]) -> set[str]:
+        """Of the batches, from their IDs to their nodes, those that run."""
+        with self._transactions.backlog() as backlog:
+            held = {id_: backlog.running.get(node_id) for id_, node_id in nodes.items()}
+        return {id_ for id_, batch in held.items() if batch is not None and batch.id == id_}
+
     def note_texts(self, texts: Collection[str], embedded: Embedded) -> None:
         """Let claims count on the embeddings of these texts, which the store has."""
         self._until_done(lambda write: note_texts(write, texts, embedded))

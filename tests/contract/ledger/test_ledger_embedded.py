@@ -107,6 +107,17 @@ def test_texts_are_encoded_ahead_for_nodes_without_an_encoder(
     assert {farm.shot_row(one.id).texts for one in large.lease().shots} == {"a", "b"}
 
 
+def test_a_batch_is_leased_until_it_is_closed(farm: Bench, large: Holder) -> None:
+    farm.submit(texts(placed(8), "a", "b"))
+    lease = large.lease()
+    nodes = {lease.batch_id: "large", "b-0": "large", "b-1": "gone"}
+    assert farm.ledger.leased(nodes) == {lease.batch_id}
+    farm.restart()
+    assert farm.ledger.leased(nodes) == {lease.batch_id}
+    farm.close(lease, "released")
+    assert farm.ledger.leased(nodes) == set()
+
+
 def test_nothing_is_encoded_ahead_if_it_helps_nobody(farm: Bench, large: Holder) -> None:
     farm.submit(texts(placed(8), "a", "b"))
     lease = large.lease()
