@@ -245,7 +245,7 @@ def test_texts_are_encoded_ahead_for_a_machine_without_room_for_the_encoder(
         large = nodes.start()
         nodes.wait_for(job_id, 24)
         assert [one.stop() for one in (little, large)] == [0, 0]
-        rendered = Counter(image.node for image in nodes.client.images(job_id))
+        rendered = Counter(image.node for image in nodes.client.shots(job_id))
         assert rendered.keys() == {"n1", "n2"}
         # All that the one without room rendered was encoded by the other before it was its turn.
         assert counted(farm)["ahead"] >= rendered["n1"]
