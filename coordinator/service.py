@@ -311,11 +311,11 @@ def running(farm: Farm) -> Iterator[None]:
     loops = [farm.dispatcher, farm.ingest_queue, farm.webhooks, *farm.loops]
     if farm.settings.look_ahead:
         loops.append(farm.look_ahead)
-        # Parked nodes look once the horizon knows the new work.
+        # It wakes nodes, and the dispatcher, once the horizon knows the new work.
         farm.ledger.on_work(farm.look_ahead.wake_for_work)
     else:
         farm.ledger.on_work(farm.claims.wake)
-    farm.ledger.on_work(farm.dispatcher.wake)
+        farm.ledger.on_work(farm.dispatcher.wake)
     farm.ledger.on_orders(farm.orders.wake)
     farm.ledger.on_events(farm.event_streams.wake)
     farm.ledger.on_events(farm.webhooks.wake)
