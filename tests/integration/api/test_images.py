@@ -69,7 +69,8 @@ def test_a_call_that_waits_is_answered_when_the_image_is_stored(operator: httpx.
 
 def test_a_call_that_waits_is_answered_when_the_image_fails(operator: httpx.Client, farm: RunningFarm):
     first = order(operator, prompt="a mug that fails")
-    with ScriptedNode(farm, name="clumsy") as node:
+    # The node of the other tests: for a second one the farm would keep what failed on this one.
+    with ScriptedNode(farm) as node:
         answers: list[httpx.Response] = []
         waiting = threading.Thread(
             target=lambda: answers.append(operator.get(f"/v1/images/{first.id}?wait=60"))
