@@ -42,7 +42,7 @@ from coordinator.calls.event_streams import EventStreams
 from coordinator.calls.grouped_calls import GroupedCalls
 from coordinator.calls.long_polls import Claims, Orders, Watches
 from coordinator.calls.stages import Stages
-from coordinator.calls.thread_pools import OPERATOR_THREADS, ThreadPools
+from coordinator.calls.thread_pools import OPERATOR_THREADS, ThreadPool, ThreadPools
 from coordinator.calls.traffic import Traffic
 from coordinator.embeddings import SharedEmbeddings, clear_embeddings
 from coordinator.farm import Farm
@@ -137,17 +137,21 @@ def build_farm(settings: Settings, lead: Lead) -> Farm:
         threads=threads,
         traffic=traffic,
         embeddings=_embeddings(ledger, store, farm_catalog, traffic, settings),
-        webhooks=WebhookSender(
-            ledger,
-            threads.events,
-            Receivers(private_addresses=settings.webhooks.private_addresses),
-            note_post=traffic.webhook_post,
-            note_given_up=traffic.webhook_events_given_up,
-        ),
+        webhooks=_webhooks(ledger, threads.events, traffic, settings),
         metrics=_metrics(ledger, publisher, traffic, settings),
         dispatcher=dispatching,
         look_ahead=_look_ahead(ledger, claims, dispatching, timing),
         loops=_loops(ledger, publisher, store, keyring, settings),
+    )
+
+
+def _webhooks(ledger: Ledger, thread: ThreadPool, traffic: Traffic, settings: Settings) -> WebhookSender:
+    return WebhookSender(
+        ledger,
+        thread,
+        Receivers(private_addresses=settings.webhooks.private_addresses),
+        note_post=traffic.webhook_post,
+        note_given_up=traffic.webhook_events_given_up,
     )
 
 
