@@ -21,12 +21,13 @@ _MOST_STEPS = {"lcm": 50}
 _SAME = {
     **dict.fromkeys(("euler", "eulerdiscretescheduler", "flowmatcheulerdiscretescheduler"), "euler"),
     **dict.fromkeys(("eulera", "eulerancestral", "eulerancestraldiscretescheduler"), "euler_a"),
-    **dict.fromkeys(("heun", "heundiscretescheduler"), "heun"),
+    **dict.fromkeys(("heun", "heundiscretescheduler", "flowmatchheundiscretescheduler"), "heun"),
     **dict.fromkeys(("ddim", "ddimuniform", "ddimscheduler"), "ddim"),
     **dict.fromkeys(("dpmpp2m", "dpmsolverpp", "dpmsolvermultistepscheduler"), "dpmpp_2m"),
     **dict.fromkeys(("dpmppsde", "dpmppsdegpu", "dpmsolversdescheduler"), "dpmpp_sde"),
     **dict.fromkeys(("unipc", "unipcbh2", "unipcmultistepscheduler"), "unipc"),
-    **dict.fromkeys(("lcm", "lcmscheduler"), "lcm"),
+    **dict.fromkeys(("lcm", "lcmscheduler", "flowmatchlcmscheduler"), "lcm"),
+    **dict.fromkeys(("resmultistep",), "res_multistep"),
 }
 
 #: Names, as `_bare`, to methods that resemble what they mean, the nearest first.
@@ -39,9 +40,13 @@ _AKIN = {
     **dict.fromkeys(("dpmsolver", "dpmpp2msde", "dpmpp2msdegpu", "dpmpp3msde"), ("dpmpp_2m",)),
     **dict.fromkeys(("dpmpp3msdegpu", "dpmppsde", "dpmppsdegpu"), ("dpmpp_2m",)),
     **dict.fromkeys(("dpmpp2sa", "dpmpp2sancestral"), ("dpmpp_sde", "dpmpp_2m")),
+    **dict.fromkeys(("resmultistep", "unipc", "unipcbh2", "deis", "ipndm"), ("dpmpp_2m",)),
+    **dict.fromkeys(("resmultistepcfgpp", "resmultistepancestral"), ("res_multistep", "dpmpp_2m")),
+    # To follow a flow step by step is what DDIM does.
+    **dict.fromkeys(("ddim", "ddimuniform", "ddimscheduler"), ("euler",)),
 }
 #: Methods that have the schedules, too: those whose diffusers scheduler computes them.
-SCHEDULED = ("dpmpp_2m", "dpmpp_sde", "euler", "heun", "unipc")
+SCHEDULED = ("dpmpp_2m", "dpmpp_sde", "euler", "heun", "res_multistep", "unipc")
 #: Schedules that a name may end with and that the farm does not have: `DPM++ 2M SDE Exponential`.
 _OTHER_SCHEDULES = re.compile(r"(?:polyexponential|exponential|sgmuniform|uniform|simple|automatic|normal)$")
 

@@ -78,15 +78,15 @@ def render_pass(model: LoadedModel, shots: Sequence[Shot], on_step: OnStep) -> P
     if blind_steps:
         watch.see_from(blind_steps, arguments["prompt_embeds"])
         arguments["prompt_embeds"] = model.texts.blind(shots)
-    seeds = [shot.seed for shot in shots]
-    model.pipe.scheduler = scheduler_for(model.scheduler, first.sampler, knobs.get("shift"), seeds)
+    generators = [torch.Generator("cpu").manual_seed(shot.seed) for shot in shots]
+    model.pipe.scheduler = scheduler_for(model.scheduler, first.sampler, knobs.get("shift"), generators)
     start = time.monotonic()
     pixels = model.pipe(
         **arguments,
         width=first.width,
         height=first.height,
         num_inference_steps=first.steps,
-        generator=[torch.Generator("cpu").manual_seed(seed) for seed in seeds],
+        generator=generators,
         output_type="np",
         callback_on_step_end=watch,
         callback_on_step_end_tensor_inputs=watch.tensors,

@@ -5,22 +5,40 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import diffusers
+import torch
+
 from common.catalog.samplers import SCHEDULED, SCHEDULES, method_and_schedule
+from gpu_node.engine.flow_samplers import (
+    FlowDpmpp2m,
+    FlowEulerAncestral,
+    FlowHeun,
+    FlowLcm,
+    FlowResMultistep,
+    FlowSampler,
+)
 from gpu_node.errors import RenderError
 
 #: Method to scheduler class, for models trained to predict a flow.
-_FLOW = {"euler": "FlowMatchEulerDiscreteScheduler"}
+_FLOW = {
+    "dpmpp_2m": FlowDpmpp2m,
+    "euler": diffusers.FlowMatchEulerDiscreteScheduler,
+    "euler_a": FlowEulerAncestral,
+    "heun": FlowHeun,
+    "lcm": FlowLcm,
+    "res_multistep": FlowResMultistep,
+}
 
 #: The same for models trained to predict noise.
 _NOISE = {
-    "ddim": "DDIMScheduler",
-    "dpmpp_2m": "DPMSolverMultistepScheduler",
-    "dpmpp_sde": "DPMSolverSDEScheduler",
-    "euler": "EulerDiscreteScheduler",
-    "euler_a": "EulerAncestralDiscreteScheduler",
-    "heun": "HeunDiscreteScheduler",
-    "lcm": "LCMScheduler",
-    "unipc": "UniPCMultistepScheduler",
+    "ddim": diffusers.DDIMScheduler,
+    "dpmpp_2m": diffusers.DPMSolverMultistepScheduler,
+    "dpmpp_sde": diffusers.DPMSolverSDEScheduler,
+    "euler": diffusers.EulerDiscreteScheduler,
+    "euler_a": diffusers.EulerAncestralDiscreteScheduler,
+    "heun": diffusers.HeunDiscreteScheduler,
+    "lcm": diffusers.LCMScheduler,
+    "unipc": diffusers.UniPCMultistepScheduler,
 }
 
 
@@ -34,14 +52,15 @@ def samplers_for(base: Any) -> list[str]:
     ]
 
 
-def scheduler_for(base: Any, sampler: str, shift: float | None, seeds: Sequence[int] = ()) -> Any:
-    """A fresh scheduler with the model's own settings; `shift` replaces the model's where it is given.
+def scheduler_for(
+    base: Any, sampler: str, shift: float | None, generators: Sequence[torch.Generator] = ()
+) -> Any:
+    """A fresh scheduler with the model's own settings; `shift` replaces the model's where it is given, also
+    one that the pipeline computes from the size.
 
-    `base` is the scheduler the model was loaded with and is left as it is. `seeds` are those of the images:
-    some samplers draw noise of their own. Raises RenderError `invalid_spec`.
+    `base` is the scheduler the model was loaded with and is left as it is. `generators` are those that the
+    first noise of the images is drawn from: some samplers draw more. Raises RenderError `invalid_spec`.
     """
-    import diffusers
-
     if sampler not in samplers_for(base):
         known = ", ".join(samplers_for(base))
         raise RenderError("invalid_spec", f"unknown sampler {sampler!r} for this model; known: {known}")
@@ -50,11 +69,14 @@ def scheduler_for(base: Any, sampler: str, shift: float | None, seeds: Sequence[
     if schedule:
         settings = {f"use_{each}_sigmas": each == schedule for each in (*SCHEDULES, "exponential")}
     if shift is not None:
-        settings["shift"] = shift
+        settings |= {"shift": shift, "use_dynamic_shifting": False}
     if method == "dpmpp_sde":
-        settings["noise_sampler_seed"] = list(seeds)
-    return getattr(diffusers, _methods(base)[method]).from_config(base.config, **settings)
+        settings["noise_sampler_seed"] = [generator.initial_seed() for generator in generators]
+    found = _methods(base)[method].from_config(base.config, **settings)
+    if isinstance(found, FlowSampler):
+        found.generators = tuple(generators)
+    return found
 
 
-def _methods(base: Any) -> dict[str, str]:
+def _methods(base: Any) -> dict[str, Any]:
     return _FLOW if type(base).__name__.startswith("FlowMatch") else _NOISE

@@ -53,16 +53,18 @@ CASES = [
     Case("flux1-schnell", "euler", 0.0),
     Case("flux1-dev", "euler", 3.5),
     Case("flux2-klein-4b", "euler", 1.0),
-    Case("chroma1-hd", "euler", 1.0),
+    Case("chroma1-hd", "lcm", 1.0),
     Case("chroma1-hd", "euler", 3.0, "blurry"),
-    Case("qwen-image", "euler", 1.0),
+    Case("qwen-image", "heun", 1.0),
     Case("qwen-image", "euler", 4.0, "blurry"),
     Case("z-image-turbo", "euler", 0.0),
     Case("z-image", "euler", 3.0, "blurry"),
     *(Case("sd15", sampler, 5.0, "blurry") for sampler in (*SCHEDULERS, "dpmpp_2m_karras", "euler_beta")),
     *(Case("sdxl", sampler, 5.0, "blurry") for sampler in ("euler", "dpmpp_sde_karras")),
-    Case("z-image-turbo", "euler_karras", 0.0),
-    Case("flux1-dev", "euler_beta", 1.0),
+    # Steps of flow samplers are proved in tests/unit/node/engine/test_flow_samplers.py.
+    Case("z-image-turbo", "res_multistep_karras", 0.0),
+    Case("flux1-dev", "euler_a", 1.0),
+    Case("flux2-klein-4b", "dpmpp_2m_beta", 1.0),
 ]
 
 
@@ -76,18 +78,24 @@ def plain_call(family: Family, folder: Path, one: Shot) -> numpy.ndarray:
     import diffusers
     import torch
 
+    from gpu_node.engine.schedulers import scheduler_for
+
     torch.set_num_threads(1)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         pipe = getattr(diffusers, family.pipeline).from_pretrained(str(folder), use_safetensors=True)
         pipe.set_progress_bar_config(disable=True)
+        generator = [torch.Generator("cpu").manual_seed(one.seed)]
         method, schedule = method_and_schedule(one.sampler)
         is_flow = type(pipe.scheduler).__name__.startswith("FlowMatch")
-        kind = type(pipe.scheduler) if is_flow else getattr(diffusers, SCHEDULERS[method])
-        settings: dict[str, object] = {f"use_{schedule}_sigmas": True} if schedule else {}
-        if method == "dpmpp_sde":
-            settings["noise_sampler_seed"] = [one.seed]
-        pipe.scheduler = kind.from_config(pipe.scheduler.config, **settings)
+        if is_flow and method != "euler":
+            pipe.scheduler = scheduler_for(pipe.scheduler, one.sampler, None, generator)
+        else:
+            kind = type(pipe.scheduler) if is_flow else getattr(diffusers, SCHEDULERS[method])
+            settings: dict[str, object] = {f"use_{schedule}_sigmas": True} if schedule else {}
+            if method == "dpmpp_sde":
+                settings["noise_sampler_seed"] = [one.seed]
+            pipe.scheduler = kind.from_config(pipe.scheduler.config, **settings)
         guidance = "true_cfg_scale" if family.pipeline == "QwenImagePipeline" else "guidance_scale"
         more: dict[str, object] = {guidance: one.guidance}
         if family.takes_negative and one.negative:
@@ -99,7 +107,7 @@ def plain_call(family: Family, folder: Path, one: Shot) -> numpy.ndarray:
             width=one.width,
             height=one.height,
             num_inference_steps=one.steps,
-            generator=[torch.Generator("cpu").manual_seed(one.seed)],
+            generator=generator,
             **more,
         ).images[0]
     return numpy.asarray(image).astype(int)

@@ -44,6 +44,8 @@ SAMPLERS = {name for model in load_catalog().models.values() for name in model.f
         ("LCM", "lcm"),
         ("UniPC", "unipc"),
         ("uni_pc_bh2", "unipc"),
+        ("res_multistep", "res_multistep"),
+        ("FlowMatchLCMScheduler", "lcm"),
     ],
 )
 def test_a_sampler_that_draws_the_same_is_found_by_its_name_elsewhere(theirs: str, ours: str) -> None:
@@ -58,7 +60,7 @@ def test_a_sampler_that_draws_the_same_is_found_by_its_name_elsewhere(theirs: st
         ("euler_k", ("euler_karras", "euler")),
         # Of its own, the method has none but the model's schedule.
         ("Euler a Karras", ("euler_a", "euler_karras", "euler")),
-        ("DDIM Karras", ("ddim",)),
+        ("DDIM Karras", ("ddim", "euler_karras", "euler")),
         ("DPM++ 2M Exponential", ("dpmpp_2m",)),
         ("DPM++ 2M Karras", ("dpmpp_2m_karras", "dpmpp_2m")),
         ("DPM++ 2M SDE", ("dpmpp_2m",)),
@@ -66,7 +68,10 @@ def test_a_sampler_that_draws_the_same_is_found_by_its_name_elsewhere(theirs: st
         ("k_dpm_2_a", ("euler_a", "euler")),
         ("LMS Karras", ("euler_karras", "euler")),
         ("DPM++ SDE Karras", ("dpmpp_sde_karras", "dpmpp_sde", "dpmpp_2m_karras", "dpmpp_2m")),
-        ("res_multistep", ()),
+        # Families of Stable Diffusion get the nearest that they have.
+        ("res_multistep", ("res_multistep", "dpmpp_2m")),
+        ("res_multistep_ancestral", ("res_multistep", "dpmpp_2m")),
+        ("gradient_estimation", ()),
     ],
 )
 def test_what_only_resembles_a_sampler_comes_behind_it_and_nearest_first(

@@ -194,8 +194,8 @@ TOLD = [
     (group("sampler: eula"), "6:12: shots[0].sampler: … has no sampler `eula`"),
     (
         group("sampler: dpmpp_sde_karras"),
-        "6:12: shots[0].sampler: `z-image-turbo` has no sampler `dpmpp_sde_karras`; known are `euler`, "
-        "`euler_karras` and `euler_beta`",
+        "6:12: shots[0].sampler: `z-image-turbo` has no sampler `dpmpp_sde_karras`; it has `euler`, "
+        "`euler_karras`, … `res_multistep`, … and `lcm`",
     ),
     (
         group("sampler: lcm", "steps: 60", model="sdxl"),

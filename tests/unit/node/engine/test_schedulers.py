@@ -9,7 +9,7 @@ import pytest
 
 from common.catalog import load_catalog
 from common.catalog.samplers import SCHEDULED, forwards_of, method_and_schedule, most_steps
-from gpu_node.engine.schedulers import _FLOW, _NOISE, samplers_for, scheduler_for
+from gpu_node.engine.schedulers import _NOISE, samplers_for, scheduler_for
 from gpu_node.errors import RenderError
 
 diffusers = pytest.importorskip("diffusers")
@@ -29,6 +29,19 @@ def test_shift_is_set_on_a_copy() -> None:
 
     assert (shifted.config.shift, base.config.shift) == (7.0, 3.0)
     assert scheduler_for(base, "euler", None).config.shift == 3.0
+
+
+@pytest.mark.parametrize("sampler", ["euler", "heun", "res_multistep"])
+def test_shift_takes_the_place_of_one_that_follows_from_the_size(sampler: str) -> None:
+    base = diffusers.FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True)
+    sized, shifted = (scheduler_for(base, sampler, shift) for shift in (None, 3.0))
+
+    for each in (sized, shifted):
+        each.set_timesteps(sigmas=[1.0, 0.5], mu=0.5)
+
+    # 3σ / (1 + 2σ), and e^0.5 / (e^0.5 + 1/σ − 1)
+    assert shifted.sigmas.unique().tolist() == pytest.approx([0, 0.75, 1])
+    assert sized.sigmas.unique().tolist() == pytest.approx([0, 0.6225, 1], abs=1e-4)
 
 
 def test_the_noise_schedule_of_the_model_is_kept() -> None:
@@ -57,16 +70,20 @@ def test_a_family_has_all_samplers_that_a_node_makes_for_it(family: str) -> None
 
 
 def test_those_methods_have_schedules_whose_scheduler_computes_them() -> None:
-    for method, name in (*_FLOW.items(), *_NOISE.items()):
-        takes = inspect.signature(getattr(diffusers, name).__init__).parameters
+    for method, kind in _NOISE.items():
+        takes = inspect.signature(kind.__init__).parameters
         assert (method in SCHEDULED) == ("use_karras_sigmas" in takes) == ("use_beta_sigmas" in takes)
+
+
+def generators(*seeds: int) -> list[Any]:
+    return [torch.Generator().manual_seed(seed) for seed in seeds]
 
 
 def sampled(base: Any, sampler: str, steps: int, seeds: tuple[int, ...] = (1, 2)) -> Any:
     """What the sampler makes of noise with a model that always answers half of what it is given."""
-    scheduler = scheduler_for(base, sampler, None, seeds)
+    noise = generators(*seeds)
+    scheduler = scheduler_for(base, sampler, None, noise)
     scheduler.set_timesteps(steps)
-    noise = [torch.Generator().manual_seed(seed) for seed in seeds]
     sample = torch.stack([torch.randn(4, 8, 8, generator=each) for each in noise]) * getattr(
         scheduler, "init_noise_sigma", 1.0
     )
@@ -83,7 +100,7 @@ def sampled(base: Any, sampler: str, steps: int, seeds: tuple[int, ...] = (1, 2)
 
 @pytest.mark.parametrize(("base", "sampler"), CASES)
 def test_a_sampler_runs_the_denoiser_as_often_as_is_counted(base: Any, sampler: str) -> None:
-    scheduler = scheduler_for(base, sampler, None, (1,))
+    scheduler = scheduler_for(base, sampler, None, generators(1))
     scheduler.set_timesteps(20)
     # The last step of those with two runs has only one.
     assert len(scheduler.timesteps) == 20 * forwards_of(sampler) - (forwards_of(sampler) - 1)
@@ -108,7 +125,7 @@ def test_noise_that_a_sampler_adds_is_that_of_the_image_in_any_company(base: Any
 )
 def test_a_schedule_spaces_the_noise_levels_as_its_paper_says(base: Any, sampler: str) -> None:
     method, schedule = method_and_schedule(sampler)
-    scheduler, plain = (scheduler_for(base, name, None, (1,)) for name in (sampler, method))
+    scheduler, plain = (scheduler_for(base, name, None, generators(1)) for name in (sampler, method))
     scheduler.set_timesteps(9)
     plain.set_timesteps(9)
     found = scheduler.sigmas[scheduler.sigmas > 0].unique().flip(0)
