@@ -185,6 +185,7 @@ def load_pipeline(load: Load, **given: Any) -> Any:
         ) from error
     pipe.set_progress_bar_config(disable=True)
     _drop_heads(pipe)
+    _decode_as_listed(pipe)
     return pipe
 
 
@@ -194,6 +195,13 @@ def _drop_heads(pipe: Any) -> None:
     for name in ENCODERS:
         if hasattr(getattr(pipe, name, None), "lm_head"):
             getattr(pipe, name).lm_head = torch.nn.Identity()
+
+
+def _decode_as_listed(pipe: Any) -> None:
+    """The VAE computes in the type of the recipe. SDXL's configuration asks for float32 instead of float16,
+    also for a VAE in its place that does not overflow: that would take memory that nobody counted."""
+    if getattr(pipe.vae, "config", {}).get("force_upcast"):
+        pipe.vae.register_to_config(force_upcast=False)
 
 
 def _unchanged_encoders(load: Load) -> set[str]:

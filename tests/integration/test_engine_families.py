@@ -19,6 +19,7 @@ from common.catalog.samplers import method_and_schedule
 from common.shot import Shot
 from gpu_node import protocol
 from gpu_node.agent.engine_client import EngineClient
+from gpu_node.identity import Hashes
 from tests.engine_talk import ask, encode_command, load_command, pixels, render, render_command, shot
 from tests.tiny_families import TWINS
 
@@ -278,3 +279,28 @@ def test_parts_in_different_dtypes_work_together(
 
     with Image.open(files[one.id]) as image:
         assert numpy.asarray(image).std() > 1
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+def test_the_vae_decodes_in_the_type_that_the_recipe_lists(
+    folder_of: Callable[[str], Path], tmp_path: Path
+) -> None:
+    from gpu_node.engine.pipelines import LoadedModelSlot
+    from gpu_node.engine.render import render_pass
+
+    family = load_catalog().models["sdxl"].family
+    folder = folder_of("sdxl")
+    assert json.loads((folder / "vae" / "config.json").read_text())["force_upcast"]
+    slot = LoadedModelSlot("cpu", Hashes(tmp_path / "hashes"))
+    weights = {"vae": "float16"}
+    slot.hold(load_command(folder, pipeline=family.pipeline, max_tokens=77, weights=weights))
+    assert slot.model is not None
+    seen = []
+    slot.model.pipe.vae.decoder.register_forward_pre_hook(lambda _, given: seen.append(str(given[0].dtype)))
+    one = shot(steps=1)
+    slot.model.texts.encode(encode_command(one.prompt), lambda: None)
+
+    done = render_pass(slot.model, [one], lambda done, total: None)
+
+    assert isinstance(done.pictures[0], Image.Image)
+    assert seen == ["torch.float16"]
