@@ -6,6 +6,7 @@ Durations are in seconds, sizes in bytes, money in the currency of the farm, tim
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Annotated, Any, Literal
 
@@ -665,6 +666,13 @@ class CatalogAddition(Message):
     entry: dict[str, Any]
     #: Identity of the model, LoRA or GGUF file to its bytes, for what the store holds.
     files: dict[str, int] = Field(default_factory=dict)
+
+    def with_files_of(self, known: CatalogAddition | None) -> CatalogAddition:
+        """With what the store holds of the entry that this one replaces, as far as this one names it too."""
+        named = json.dumps(self.entry)
+        before = known.files if known else {}
+        kept = {identity: size for identity, size in before.items() if identity in named}
+        return self.model_copy(update={"files": kept | self.files})
 
 
 class CatalogVersion(Message):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from collections import Counter
@@ -78,6 +77,7 @@ from coordinator.farm_catalog import FarmCatalog
 from coordinator.keyring import Keyring, offered_key, settings_view
 from coordinator.ledger import Act, Ledger, Repeatable, Reported, StoredKey
 from coordinator.metrics import FarmCollector
+from coordinator.own_catalog import OwnCatalog
 from coordinator.pictures.exporting import exported_file, stored_export
 from coordinator.sign_in_links import SignInLinks
 from coordinator.submission.plan import REFERENCE_STATIONS, Draft, PlanReport, make_plan, station_of
@@ -96,6 +96,7 @@ _OF_NODES = {"heartbeat_s", "claim_wait_s", "stall_render_s", "stall_load_s", "h
 class Farm:
     settings: Settings
     farm_catalog: FarmCatalog
+    own_catalog: OwnCatalog
     keyring: Keyring
     #: Job to its owner, remembered.
     job_owner: Callable[[str], str]
@@ -435,15 +436,11 @@ class Farm:
                 raise Invalid(f"{added.name}: the store has no files of {identity}; publish them first")
         with self.adding:
             entries = {(one.section, one.name): one for one in self.ledger.added_entries()}
-            known = entries.get((added.section, added.name))
-            if known is not None:
-                # What the entry still names is still there.
-                named = json.dumps(added.entry)
-                kept = {identity: size for identity, size in known.files.items() if identity in named}
-                added = added.model_copy(update={"files": kept | added.files})
+            added = added.with_files_of(entries.get((added.section, added.name)))
             entries[added.section, added.name] = added
             self.farm_catalog.with_added(entries.values())
-            self.ledger.add_entry(added, act=act._replace(subject=f"{added.section}.{added.name}"))
+            act = act._replace(subject=f"{added.section}.{added.name}")
+            self.ledger.add_entry(added, listed_by=self.own_catalog.listed_by(added), act=act)
             return self._catalog_changed()
 
     def remove_entry(self, section: str, name: str, act: Act) -> CatalogVersion:

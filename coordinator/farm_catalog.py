@@ -1,4 +1,4 @@
-"""The catalog of a running farm: its files, and over them the entries that were added while it runs."""
+"""The catalog of a running farm: catalog files of the settings, and over them the entries of its ledger."""
 
 from __future__ import annotations
 
@@ -23,22 +23,16 @@ class FarmCatalog:
 
     def with_added(self, added: Iterable[CatalogAddition]) -> CatalogEntries:
         """The entries with `added` over those of the files. Raises InvalidDocument as catalog files do."""
-        entries = self._files
-        for one in added:
-            entries = _with(entries, one)
+        entries, _, problems = _together(self._files, added)
+        for problem in problems.values():
+            raise problem
         return entries
 
     def hold(self, added: Sequence[CatalogAddition]) -> None:
         """Hold `added` over the files, and nothing else; what this version does not take is left out."""
-        taken: list[CatalogAddition] = []
-        entries = self._files
-        for one in added:
-            try:
-                entries = _with(entries, one)
-            except InvalidDocument as error:
-                log.error("%s: the catalog does without this entry: %s", one.name, error)
-            else:
-                taken.append(one)
+        entries, taken, problems = _together(self._files, added)
+        for name, problem in problems.items():
+            log.error("%s: the catalog does without this entry: %s", name, problem)
         self.catalog.become(build_catalog(entries))
         self._serve(entries, {identity: size for one in taken for identity, size in one.files.items()})
 
@@ -48,6 +42,31 @@ class FarmCatalog:
         self.version = hashlib.sha256(content.encode()).hexdigest()[:16]
         #: The answer to GET /v1/catalog.
         self.served = served.model_copy(update={"version": self.version}).model_dump_json(exclude_unset=True)
+
+
+def _together(
+    entries: CatalogEntries, added: Iterable[CatalogAddition]
+) -> tuple[CatalogEntries, list[CatalogAddition], dict[str, InvalidDocument]]:
+    """The entries with those that can be added, these, and why others cannot, by name.
+
+    An entry may come before one that it copies or names: a file was edited.
+    """
+    taken: list[CatalogAddition] = []
+    left, problems = list(added), dict[str, InvalidDocument]()
+    while left:
+        waiting, problems = left, {}
+        left = []
+        for one in waiting:
+            try:
+                entries = _with(entries, one)
+            except InvalidDocument as problem:
+                left.append(one)
+                problems[one.name] = problem
+            else:
+                taken.append(one)
+        if len(left) == len(waiting):
+            break
+    return entries, taken, problems
 
 
 def _with(entries: CatalogEntries, one: CatalogAddition) -> CatalogEntries:

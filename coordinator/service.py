@@ -51,10 +51,11 @@ from coordinator.http.app import make_app
 from coordinator.http.server import WebServer
 from coordinator.http.standby import stand_by
 from coordinator.keyring import Keyring, configured
-from coordinator.ledger import Candidate, Lead, Ledger, Replaced, Rules, migrate, open_engine
+from coordinator.ledger import Act, Candidate, Lead, Ledger, Replaced, Rules, migrate, open_engine
 from coordinator.metrics import FarmCollector
 from coordinator.models.entry_files import EntryFiles, inversion_misfit, upscaler_misfit
 from coordinator.models.lora_files import LocalHeaders, LoraFiles, StoredHeaders
+from coordinator.own_catalog import OwnCatalog
 from coordinator.scheduling.placing import placing
 from coordinator.submission.tokens import Tokenizers
 from coordinator.web.app import with_pages
@@ -82,6 +83,8 @@ _EXPLAINED = 4096
 _QUARANTINE_S = 600.0
 #: Between two looks for embeddings that are too old.
 _EMBEDDINGS_S = 3600.0
+#: Between two tries to put files of models into the store.
+_MODELS_S = 60.0
 _DAY_S = 86400.0
 
 
@@ -89,11 +92,16 @@ def build_farm(settings: Settings, lead: Lead) -> Farm:
     """A farm from its settings, not running yet. Raises Invalid or Unavailable with what to change."""
     check_settings(settings)
     settings = _with_ticket_key(settings)
-    farm_catalog = FarmCatalog(read_entries(settings.catalog_files))
+    # The file of `farm models add` is told with its lines where it is wrong; the ledger has its entries.
+    read_entries(settings.catalog_files)
+    farm_catalog = FarmCatalog(read_entries(settings.catalogs))
     tokenizers = Tokenizers(farm_catalog.catalog, settings.model_folders)
     timing = settings.timing
     ledger = Ledger(lead, _rules(settings, farm_catalog.catalog, tokenizers))
+    own_catalog = OwnCatalog(settings, ledger)
+    own_catalog.take_over()
     farm_catalog.hold(ledger.added_entries())
+    ledger.catalog_changed()
     keyring = Keyring(configured(settings.keys), ledger.stored_keys)
     keyring.reload()
     store = open_store(settings)
@@ -110,6 +118,7 @@ def build_farm(settings: Settings, lead: Lead) -> Farm:
     return Farm(
         settings=settings,
         farm_catalog=farm_catalog,
+        own_catalog=own_catalog,
         keyring=keyring,
         job_owner=lru_cache(_OWNERS)(ledger.job_owner),
         explained=lru_cache(_EXPLAINED)(partial(_explain, ledger)),
@@ -312,7 +321,7 @@ def _with_ticket_key(settings: Settings) -> Settings:
 def running(farm: Farm) -> Iterator[None]:
     """The farm's own threads, as long as the block lasts."""
     loops: list[Loop | IngestQueue | WebhookSender | LookAhead]
-    loops = [farm.dispatcher, farm.ingest_queue, farm.webhooks, *farm.loops]
+    loops = [farm.dispatcher, farm.ingest_queue, farm.webhooks, *farm.loops, _publishing(farm)]
     if farm.settings.look_ahead:
         loops.append(farm.look_ahead)
         # It wakes nodes, and the dispatcher, once the horizon knows the new work.
@@ -329,10 +338,23 @@ def running(farm: Farm) -> Iterator[None]:
     try:
         yield
     finally:
+        farm.own_catalog.stop()
         for loop in loops:
             loop.stop()
         farm.threads.close()
         farm.publisher.close()
+
+
+def _publishing(farm: Farm) -> Loop:
+    """Puts files of models that were added while no farm ran into the store; again if that fails."""
+    act = Act(by="farm", owner="", action="model create", subject="")
+
+    def publish() -> None:
+        farm.own_catalog.publish(
+            farm.farm_catalog.catalog, farm.store, lambda added: farm.add_entry(added, act)
+        )
+
+    return Loop("models", _as_leader(farm.ledger, publish), period_s=_MODELS_S)
 
 
 class FarmServer(WebServer):

@@ -243,7 +243,9 @@ def publish_command(
     settings: options.SettingsFile = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Let the running farm serve what `farm models add` has added while it did not run.
+    """Let the running farm serve entries that you have edited, or added while it could not be reached.
+
+    A farm that starts does so by itself.
 
     Example: `farm models publish my-model`
     """
@@ -439,7 +441,7 @@ def _tell_added(prepared: Prepared, added: Added, file: Path, *, served: bool, i
         out.say(f"{added.name}: {prepared.what}, {counted(len(files), 'file')}, {format_gib(size)}")
         for remark in added.remarks:
             out.say(remark)
-        later = f"nodes on other machines get it after `farm up` and `farm models publish {added.name}`"
+        later = "the farm serves it when it starts"
         out.say(f"added to {file}; {_SERVED if served else later}")
         out.say(f"next: `farm models show {added.name}`")
     return _added_report(prepared, added.entry, files, added.remarks, served=served)

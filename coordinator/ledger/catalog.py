@@ -17,9 +17,16 @@ def added_entries(connection: Connection) -> list[CatalogAddition]:
     return [CatalogAddition.model_validate(row._asdict()) for row in rows]
 
 
-def add_entry(write: Write, added: CatalogAddition) -> None:
+def listed_entries(connection: Connection, instance: str) -> set[tuple[str, str]]:
+    """See `Ledger.listed_entries`."""
+    query = select(catalog_entries.c.section, catalog_entries.c.name)
+    rows = connection.execute(query.where(catalog_entries.c.listed_by == instance))
+    return {(row.section, row.name) for row in rows}
+
+
+def add_entry(write: Write, added: CatalogAddition, listed_by: str) -> None:
     """An entry keeps its place when it is replaced."""
-    row = added.model_dump(mode="json") | {"added_at": write.now}
+    row = added.model_dump(mode="json") | {"added_at": write.now, "listed_by": listed_by}
     before = write.connection.execute(
         delete(catalog_entries).where(*_is(added.section, added.name)).returning(catalog_entries.c.added_at)
     ).scalar()

@@ -527,14 +527,24 @@ class Ledger:
     # Catalog
 
     def added_entries(self) -> list[CatalogAddition]:
-        """What was added to the catalog while the farm ran, the oldest first."""
+        """What was added to the catalog, the oldest first."""
         with self._transactions.read() as connection:
             return catalog.added_entries(connection)
 
-    def add_entry(self, added: CatalogAddition, *, act: records.Act | None = None) -> None:
-        """Add an entry, or replace the added one of its name."""
+    def listed_entries(self, instance: str) -> set[tuple[str, str]]:
+        """Section and name of the entries that the catalog file of this coordinator has."""
+        with self._transactions.read() as connection:
+            return catalog.listed_entries(connection, instance)
+
+    def add_entry(
+        self, added: CatalogAddition, *, listed_by: str = "", act: records.Act | None = None
+    ) -> None:
+        """Add an entry, or replace the added one of its name.
+
+        `listed_by` is the coordinator whose catalog file has it; empty if none has.
+        """
         with self._transactions.write(act) as write:
-            catalog.add_entry(write, added)
+            catalog.add_entry(write, added, listed_by)
 
     def remove_entry(self, section: str, name: str, *, act: records.Act | None = None) -> None:
         """Raises NotFound if it was not added."""

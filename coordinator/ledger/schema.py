@@ -68,6 +68,8 @@ catalog_entries = Table(
     #: Identity to bytes, of the files that the store holds.
     must("files", JSON, "{}"),
     must("added_at", Double),
+    #: Instance of the coordinator whose own catalog file has it; empty: none.
+    must("listed_by", String, ""),
 )
 
 #: Keys that were created with `farm keys create`.

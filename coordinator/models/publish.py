@@ -78,13 +78,15 @@ def publish(
 
 def _divided(added: Addable) -> tuple[list[File], list[File]]:
     """Files that are known by their own hash, such as GGUF files and LoRAs, and those of the folder."""
-    named = {f"sha256:{file.sha256}" for file in added.files} & _identities(added.entry)
+    named = {f"sha256:{file.sha256}" for file in added.files} & identities_of(added.entry)
     alone = [file for file in added.files if f"sha256:{file.sha256}" in named]
     return alone, [file for file in added.files if file not in alone]
 
 
-def _identities(entry: dict[str, Any]) -> set[str]:
-    return {entry.get("identity", ""), *(file["identity"] for file in entry.get("gguf", {}).values())}
+def identities_of(entry: dict[str, Any]) -> set[str]:
+    """Of the files that an entry names itself."""
+    own = {entry["identity"]} if entry.get("identity") else set()
+    return own | {file["identity"] for file in entry.get("gguf", {}).values()}
 
 
 def _put_text(store: Store, text: str) -> None:

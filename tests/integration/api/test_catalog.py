@@ -72,6 +72,13 @@ def test_what_was_added_outlives_a_restart(tmp_path: Path, own_valkey: ValkeySer
     with running_farm(tmp_path, own_valkey.url) as farm, farm.client("node") as client:
         assert served(client).version == version
         assert "mine" in served(client).models
+    # While it does not run, `farm models add` and an editor change the operator's file.
+    (tmp_path / "catalog.yaml").write_text("models: {mine: {like: tiny, steps: 5}, own: {like: mine}}")
+    with running_farm(tmp_path, own_valkey.url) as farm, farm.client() as client:
+        models = served(client).models
+        assert (models["mine"].steps, models["own"].steps) == (5, 5)
+        client.delete("/v1/models/own").raise_for_status()
+        assert "own" not in served(client).models
 
 
 @pytest.mark.parametrize(
