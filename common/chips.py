@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -56,6 +56,8 @@ class Chip:
     bf16: float | None = None
     #: TOPS of dense matrices; None: none.
     int8: float | None = None
+    #: Torch dtypes in which pictures come out black.
+    fails: tuple[str, ...] = ()
     #: Names that NVML and torch report.
     reported: tuple[str, ...]
 
@@ -98,6 +100,7 @@ class _ChipEntry(BaseModel):
     fp16: _Positive | None = None
     bf16: _Positive | None = None
     int8: _Positive | None = None
+    fails: tuple[Literal["float16", "bfloat16"], ...] = ()
     reported: tuple[str, ...] = ()
 
 
@@ -197,11 +200,15 @@ def page() -> str:
     """Returns docs/reference/cards.md."""
     rows = (
         f"| {chip.name} | {chip.compute_capability[0]}.{chip.compute_capability[1]} | {chip.vram_gib:g} "
-        f"| {chip.fp32:g} | {_or_dash(chip.fp16)} | {_or_dash(chip.bf16)} | {_or_dash(chip.int8)} "
-        f"| {chip.bandwidth:g} | {chip.watts:g} |"
+        f"| {chip.fp32:g} | {_cell(chip, 'float16', chip.fp16)} | {_cell(chip, 'bfloat16', chip.bf16)} "
+        f"| {_or_dash(chip.int8)} | {chip.bandwidth:g} | {chip.watts:g} |"
         for chip in known_chips().values()
     )
     return "\n".join([_PAGE_HEAD, *rows])
+
+
+def _cell(chip: Chip, dtype: str, rate: float | None) -> str:
+    return "fails" if dtype in chip.fails else _or_dash(rate)
 
 
 def _or_dash(rate: float | None) -> str:
@@ -220,8 +227,9 @@ or, without one, like the reference card of its VRAM class. `farm plan M --card 
 this list, for example `--card rtx-3080`.
 
 Rates are those of dense matrices, accumulated in float32: TFLOPS, for int8 TOPS. `-`: the card has no units
-that are faster than those for float32. Source: NVIDIA's published specifications; laptops at the highest
-clock and power limit.
+that are faster than those for float32. `fails`: pictures come out black in this type, so the farm uses no
+recipe that computes in it (predicted: the list is ComfyUI's, no such card was tried). Source: NVIDIA's
+published specifications; laptops at the highest clock and power limit.
 
 | card | compute capability | VRAM, GiB | fp32 | fp16 | bf16 | int8 | memory, GB/s | watts |
 |---|---|---|---|---|---|---|---|---|"""

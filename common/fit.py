@@ -14,6 +14,7 @@ from typing import NamedTuple, get_args
 from common.cards import REFERENCE_CARDS
 from common.catalog import BYTES_PER_PARAMETER, EIGHT_BITS, Model, Phase, Recipe, lora_parts, phase_of
 from common.catalog.samplers import forwards_of
+from common.chips import chip_of
 from common.embeddings import encoder_dtypes
 from common.nodes import VRAM_CLASSES, Card
 from common.shot import Shot
@@ -156,11 +157,20 @@ def runnable(model: Model, card: Card) -> Iterator[Recipe]:
 
 def _computable(recipes: Iterable[Recipe], card: Card) -> Iterator[Recipe]:
     for recipe in recipes:
-        needed = recipe.min_compute_capability
-        if card.backend in recipe.backends and (
-            card.backend != "cuda" or needed is None or (card.compute_capability or (0, 0)) >= needed
-        ):
+        if card.backend in recipe.backends and (card.backend != "cuda" or _has_types(recipe, card)):
             yield recipe
+
+
+def _has_types(recipe: Recipe, card: Card) -> bool:
+    """Whether the card computes in the types of the recipe, and rightly."""
+    needed = recipe.min_compute_capability
+    is_new = needed is None or (card.compute_capability or (0, 0)) >= needed
+    return is_new and not _failing(recipe) & set(chip_of(card).fails)
+
+
+def _failing(recipe: Recipe) -> set[str]:
+    """The types that a recipe computes in: those of the denoiser, and of all parts that have 16 bits."""
+    return {recipe.compute_dtype, *recipe.weights.values()}
 
 
 def fits_class(shot: Shot, model: Model, vram_class: int) -> Fit | Misfit:
@@ -378,6 +388,12 @@ def _recipe_reason(model: Model, card: Card) -> str:
     if not here:
         needed = " or ".join(sorted({backend for recipe in model.recipes for backend in recipe.backends}))
         return f"{model.name} has no recipe for {card.backend}; it needs {needed}"
+    failing = set().union(*map(_failing, here)) & set(chip_of(card).fails)
+    if failing:
+        return (
+            f"{model.name} has no recipe without {' and '.join(sorted(failing))}, in which pictures of "
+            f"{card.name} come out black; add one that computes in float32"
+        )
     lowest = min(recipe.min_compute_capability for recipe in here if recipe.min_compute_capability)
     has = ".".join(map(str, card.compute_capability)) if card.compute_capability else "none"
     return f"{model.name} needs compute capability {lowest[0]}.{lowest[1]} or newer; {card.name} has {has}"

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.cards import REFERENCE_CARDS
-from common.catalog import Catalog, load_catalog
+from common.catalog import Catalog, Recipe, load_catalog
 from common.embeddings import encoder_dtypes
 from common.fit import (
     HEADROOM,
@@ -264,12 +264,44 @@ def test_a_fast_recipe_that_does_not_fit_is_not_taken() -> None:
     assert taken(fit(SQUARE, TURBO, REFERENCE_CARDS[12], seen)).recipe.name != "bf16"
 
 
-@pytest.mark.parametrize(("vram_class", "recipe"), [(6, "fp16-small"), (8, "fp32-small"), (12, "fp16")])
+@pytest.mark.parametrize(("vram_class", "recipe"), [(6, "fp32-small"), (8, "fp32-small"), (12, "fp16")])
 def test_sd15_renders_a_megapixel_on_small_cards_in_tiles(vram_class: int, recipe: str) -> None:
     model = CATALOG.models["sd15"]
-    assert taken(fits_class(shot_of(model), model, vram_class)).recipe.name == recipe.removesuffix("-small")
     large = shot_of(model, width=1024, height=1024)
     assert taken(fits_class(large, model, vram_class)).recipe.name == recipe
+
+
+@pytest.mark.parametrize(
+    ("card", "types"),
+    [
+        ("gtx-1660-super", {"float32", "fp8"}),
+        ("NVIDIA GeForce GTX 1660 Ti with Max-Q Design", {"float32", "fp8"}),
+        ("NVIDIA T1000 8GB", {"float32", "fp8"}),
+        ("RTX 2070", {"float16", "float32"}),
+        ("Quadro RTX 6000", {"float16", "float32"}),
+    ],
+)
+def test_cards_whose_pictures_are_black_in_float16_do_without_it(card: str, types: set[str]) -> None:
+    turing = replace(REFERENCE_CARDS[24], name=card, compute_capability=(7, 5))
+    found = [
+        taken(fit(shot_of(CATALOG.models[name]), CATALOG.models[name], turing)) for name in ("sd15", "sdxl")
+    ]
+    assert set().union(*(_types(one.recipe) for one in found)) == types
+
+
+def _types(recipe: Recipe) -> set[str]:
+    return {recipe.compute_dtype, *recipe.weights.values()}
+
+
+def test_a_model_with_recipes_in_float16_alone_says_what_a_card_without_it_needs() -> None:
+    only = replace(SDXL, recipes=SDXL.recipes[:2])
+    reason = refused(fit(shot_of(SDXL), only, REFERENCE_CARDS[6]))
+    assert reason == (
+        "sdxl has no recipe without float16, in which pictures of GTX 1660 Super come out black; "
+        "add one that computes in float32"
+    )
+    # Of those that are too old for it, the capability is told.
+    assert "needs compute capability 7.0" in refused(fit(shot_of(SDXL), only, REFERENCE_CARDS[8]))
 
 
 @pytest.mark.parametrize("name", ["z-image-turbo", "flux1-dev", "chroma1-hd", "flux2-klein-4b", "qwen-image"])
