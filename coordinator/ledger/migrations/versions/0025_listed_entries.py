@@ -5,7 +5,7 @@ from __future__ import annotations
 from alembic import op
 from sqlalchemy import Column, String
 
-revision = "0027"
+revision = "0025"
 down_revision = "0024"
 
 
