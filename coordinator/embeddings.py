@@ -47,8 +47,8 @@ class SharedEmbeddings:
     _ahead: TextsAhead = field(default_factory=TextsAhead)
 
     def find(self, batch_id: str, request: EmbeddingsRequest) -> StoredEmbeddings:
-        """URLs for all embeddings of a batch, stored or not. Raises as `Ledger.texts` does."""
-        batch = self.ledger.texts(batch_id, request.token)
+        """URLs for all embeddings of a batch, stored or not. Raises as `KnownEmbeddings.texts` does."""
+        batch = self.ledger.embeddings.texts(batch_id, request.token)
         keys = self._keys(batch, request.encoding) if self.shared else ()
         urls = {key: self.store.sign_get(EMBEDDINGS + key, expires_s=self.expires_s) for key in keys}
         takes = self.shared and batch.is_trusted
@@ -56,7 +56,7 @@ class SharedEmbeddings:
         return StoredEmbeddings(urls=urls, takes=takes, ahead=ahead, ahead_s=ahead_s)
 
     def accept(self, batch_id: str, report: EmbeddingsReport) -> list[Grant]:
-        """Count how texts became embeddings; grants for the uploads. Raises as `Ledger.texts` does.
+        """Count how texts became embeddings; grants for the uploads. Raises as `KnownEmbeddings.texts` does.
 
         Raises Forbidden for uploads by a node whose embeddings the farm does not take, Invalid for a key that
         belongs to no text of the batch.
@@ -64,7 +64,7 @@ class SharedEmbeddings:
         asked = {*report.useless, *(upload.key for upload in report.uploads)}
         tells = report.complete or bool(report.ahead)
         # The last upload may take longer than a short batch.
-        batch = self.ledger.texts(batch_id, report.token, ended=tells and not asked)
+        batch = self.ledger.embeddings.texts(batch_id, report.token, ended=tells and not asked)
         keys = self._keys(batch, report.encoding) | self._ahead.keys(batch_id)
         if asked and not (self.shared and batch.is_trusted):
             raise Forbidden("this farm takes no embeddings from this node")
@@ -73,7 +73,7 @@ class SharedEmbeddings:
         self.traffic.embeddings(report.fetched, report.encoded, len(report.ahead), report.fallbacks)
         self._remember(batch_id, batch, report)
         if report.ahead and (embedded := self._embedded(batch)):
-            self.ledger.note_texts(self._ahead.stored(batch_id, report.ahead), embedded)
+            self.ledger.embeddings.note_texts(self._ahead.stored(batch_id, report.ahead), embedded)
         for key in report.useless:
             self.store.delete(EMBEDDINGS + key)
         return [self._grant(upload) for upload in report.uploads]
@@ -81,9 +81,9 @@ class SharedEmbeddings:
     def _remember(self, batch_id: str, batch: BatchTexts, report: EmbeddingsReport) -> None:
         """Let claims count on the embeddings of the batch, or no longer."""
         if batch.counts and any(report.fallbacks.values()):
-            self.ledger.forget_embedded(batch_id)
+            self.ledger.embeddings.forget_batch(batch_id)
         elif report.complete and (embedded := self._embedded(batch)):
-            self.ledger.note_embedded(batch_id, embedded)
+            self.ledger.embeddings.note_batch(batch_id, embedded)
 
     def _embedded(self, batch: BatchTexts) -> Embedded | None:
         """How the node of a batch encodes; None where nothing of it counts."""
@@ -100,8 +100,8 @@ class SharedEmbeddings:
         embedded = self._embedded(batch)
         if embedded is None or batch.counts:
             return (), 0.0
-        elsewhere = self._ahead.elsewhere(batch_id, self.ledger.leased)
-        shots, seconds = self.ledger.texts_ahead(batch_id, batch.node_id, embedded, elsewhere)
+        elsewhere = self._ahead.elsewhere(batch_id, self.ledger.batches.leased)
+        shots, seconds = self.ledger.embeddings.ahead(batch_id, batch.node_id, embedded, elsewhere)
         guided_above = self.catalog.models[batch.model].family.guidance_doubles_above
         given: dict[str, set[str]] = {}
         found: dict[str, EmbeddedText] = {}
@@ -148,7 +148,7 @@ def clear_embeddings(store: Store, ledger: Ledger, *, now: float, keep_hours: fl
     `now` is in seconds since 1970. Raises Unavailable.
     """
     # First, so that claims do not count on what is about to go.
-    ledger.forget_embedded_before(now - keep_hours * _HOUR_S)
+    ledger.embeddings.forget_before(now - keep_hours * _HOUR_S)
     old = store.keys(EMBEDDINGS, stored_before=now - keep_hours * _HOUR_S)
     for key in old:
         store.delete(key)

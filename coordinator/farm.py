@@ -133,9 +133,9 @@ class Farm:
     adding: threading.Lock = field(default_factory=threading.Lock)
 
     def join(self, join: Join) -> Joined:
-        """Raises as `Ledger.join` does."""
+        """Raises as `Nodes.join` does."""
         broker_url = self.broker_user.url()
-        node = self.ledger.join(join)
+        node = self.ledger.nodes.join(join)
         self.dispatcher.wake()
         return Joined(
             node_id=node.node_id,
@@ -152,7 +152,7 @@ class Farm:
         return Addresses(broker=self.broker_user.place, store=f"{store.scheme}://{store.netloc}")
 
     async def grants(self, batch_id: str, wishes: Sequence[GrantRequest]) -> list[Grant]:
-        """Raises the first of what `Ledger.grants` tells of them."""
+        """Raises the first of what `Batches.grants` tells of them."""
         keys = await self.uploads.put_all([(batch_id, wish) for wish in wishes])
         return [self._granted(key, wish) for key, wish in zip(keys, wishes, strict=True)]
 
@@ -171,12 +171,12 @@ class Farm:
         return tuple(_still_open(await self.deliveries.answers(attempt_ids)))
 
     async def accept_verdicts(self, checked: Sequence[AttemptVerdict]) -> tuple[Ack, ...]:
-        """Raises as `Ledger.verdicts` does, but not for attempts that need no verdict."""
+        """Raises as `Ingest.verdicts` does, but not for attempts that need no verdict."""
         calls = [(one.attempt_id, one.verdict) for one in checked]
         return tuple(_still_open(await self.verdicts.answers(calls)))
 
     async def report(self, batch_id: str, reports: Sequence[Report]) -> list[Ack]:
-        """Raises the first of what `Ledger.reports` tells of them."""
+        """Raises the first of what `Batches.reports` tells of them."""
         reported = await self.reports.put_all([(batch_id, report) for report in reports])
         for one in reported:
             self._count_repeated(one.repeated)
@@ -189,10 +189,10 @@ class Farm:
 
     async def export(self, job_id: str, position: int, name: str) -> ExportedFile:
         """An export of an image, made if nobody has asked for it before. Raises NotFound or Gone."""
-        image = await self.threads.reads.run(self.ledger.stored_image, job_id, position, name)
+        image = await self.threads.reads.run(self.ledger.images.for_export, job_id, position, name)
         there = await self.threads.exports.run(stored_export, image, self.store)
         # A deletion lists the exports after its commit; it may have missed this one.
-        if not await self.threads.reads.run(self.ledger.is_stored, image):
+        if not await self.threads.reads.run(self.ledger.images.is_stored, image):
             await self.threads.exports.run(self.store.delete, there.key)
             raise NotFound(f"image {position} of job {job_id} is not stored: it was deleted")
         return exported_file(image, there, self.store.sign_get(there.key, expires_s=_FETCH_S))
@@ -201,7 +201,7 @@ class Farm:
         """Let the store follow what the ledger has `deleted`, at once as far as it can."""
         with suppress(Unavailable):  # the loop goes on with it
             erase(self.store, self.ledger)
-        return deleted.model_copy(update={"pending": self.ledger.to_erase()})
+        return deleted.model_copy(update={"pending": self.ledger.images.to_erase()})
 
     def plan(self, submission: Submit, bounds: Bounds | None = None) -> PlanReport:
         """What a manifest takes of the nodes in service that may take it; of reference cards without any.
@@ -238,7 +238,7 @@ class Farm:
         )
 
     async def close_batch(self, batch_id: str, close: Close) -> Ack:
-        """Raises as `Ledger.close` tells."""
+        """Raises as `Batches.close` tells."""
         ack = await self.closes.put((batch_id, close))
         self._count_repeated(ack.repeated)
         self.dispatcher.wake()
@@ -247,7 +247,7 @@ class Farm:
     def nodes(self, bounds: Bounds | None = None) -> list[NodeView]:
         """The nodes; those of some lanes alone for a call that is limited to them, without other lanes."""
         parked = self.claims.callers()
-        nodes = [node.model_copy(update={"parked": node.id in parked}) for node in self.ledger.nodes()]
+        nodes = [node.model_copy(update={"parked": node.id in parked}) for node in self.ledger.nodes.views()]
         return list(_within(nodes, bounds))
 
     def node(self, node_id: str) -> NodeView:
@@ -259,7 +259,7 @@ class Farm:
 
     def status(self, bounds: Bounds | None = None) -> StatusView:
         """The state of the farm, or the part of it that a call is limited to."""
-        nodes, jobs = self.nodes(bounds), self.ledger.jobs(bounds and bounds.owner)
+        nodes, jobs = self.nodes(bounds), self.ledger.jobs.summaries(bounds and bounds.owner)
         queues, broker = self._queues(nodes, bounds)
         return StatusView(
             version=version("shotfarm"),
@@ -279,13 +279,13 @@ class Farm:
         counts: Counter[str] = Counter()
         for job in jobs:
             if job.intent == "active" and job.counts.get(ShotState.UNSCHEDULABLE):
-                for failure in self.ledger.job(job.id).failures:
+                for failure in self.ledger.jobs.view(job.id).failures:
                     if failure.state == ShotState.UNSCHEDULABLE:
                         counts[failure.message] += failure.shots
         return misfits(counts)
 
     def _queues(self, nodes: list[NodeView], bounds: Bounds | None) -> tuple[tuple[QueueView, ...], str]:
-        waiting = self.ledger.waiting()
+        waiting = self.ledger.backlog.waiting()
         if bounds is not None and bounds.lanes is not None:
             waiting = {queue: shots for queue, shots in waiting.items() if queue[0] in bounds.lanes}
         queues = sorted({*waiting, *((lane, node.vram_class) for node in nodes for lane in node.lanes)})
@@ -307,10 +307,10 @@ class Farm:
         return views, broker
 
     def measure(self, node_id: str, told: Measurements) -> NodeState:
-        return self.ledger.measure(node_id, told, self.farm_catalog.catalog)
+        return self.ledger.nodes.measure(node_id, told, self.farm_catalog.catalog)
 
     def memory(self) -> list[MemoryView]:
-        return [self._with_prediction(view) for view in self.ledger.memory()]
+        return [self._with_prediction(view) for view in self.ledger.nodes.memory()]
 
     def _with_prediction(self, view: MemoryView) -> MemoryView:
         model = self.farm_catalog.catalog.models.get(view.model)
@@ -325,7 +325,7 @@ class Farm:
         return view.model_copy(update={"predicted_bytes": predicted})
 
     def models(self, bounds: Bounds | None = None) -> list[ModelView]:
-        nodes = list(_within(self.ledger.nodes(), bounds))
+        nodes = list(_within(self.ledger.nodes.views(), bounds))
         return [
             ModelView(
                 name=model.name,
@@ -347,7 +347,7 @@ class Farm:
         """What the key of a caller allows."""
         if caller.key is None:
             return settings_view(caller)
-        (view,) = self.ledger.key_views(caller.key)
+        (view,) = self.ledger.keys.views(caller.key)
         return view
 
     def sign_in_link(self, authorization: str) -> SignInLink:
@@ -377,29 +377,29 @@ class Farm:
             )
         key = new_key()
         return self._issued(
-            self.ledger.create_key(new, key_digest(key), act=act._replace(subject=new.name)), key
+            self.ledger.keys.create(new, key_digest(key), act=act._replace(subject=new.name)), key
         )
 
     def rotate_key(self, name: str, rotation: Rotation, act: Act) -> IssuedKey:
-        """Raises as `Ledger.rotate_key` does."""
+        """Raises as `StoredKeys.rotate` does."""
         key = new_key()
-        return self._issued(self.ledger.rotate_key(name, key_digest(key), rotation, act=act), key)
+        return self._issued(self.ledger.keys.rotate(name, key_digest(key), rotation, act=act), key)
 
     def _issued(self, stored: StoredKey, key: str) -> IssuedKey:
         self.keyring.reload()
-        (view,) = self.ledger.key_views(stored.view.name)
+        (view,) = self.ledger.keys.views(stored.view.name)
         return IssuedKey(key=key, **dict(view))
 
     def limit_key(self, name: str, limits: KeyLimits, act: Act) -> KeyView:
         """Raises as `rotate_key` does."""
-        self.ledger.limit_key(name, limits, act=act)
+        self.ledger.keys.limit(name, limits, act=act)
         self.keyring.reload()
-        (view,) = self.ledger.key_views(name)
+        (view,) = self.ledger.keys.views(name)
         return view
 
     def revoke_key(self, name: str, act: Act) -> KeyView:
         """Raises as `rotate_key` does."""
-        stored = self.ledger.revoke_key(name, act=act)
+        stored = self.ledger.keys.revoke(name, act=act)
         self.keyring.reload()
         self.webhooks.reload()
         return stored.view
@@ -412,13 +412,13 @@ class Farm:
                 f"{host} is in a private network or on this machine: "
                 "set `webhooks.private_addresses` to allow that"
             )
-        added = self.ledger.add_webhook(new, act=act._replace(detail=f"to {host}"))
+        added = self.ledger.webhooks.add(new, act=act._replace(detail=f"to {host}"))
         self.webhooks.reload()
         return added
 
     def remove_webhook(self, webhook_id: str, owner: str | None, act: Act) -> WebhookView:
         """Raises NotFound."""
-        removed = self.ledger.remove_webhook(webhook_id, owner=owner, act=act)
+        removed = self.ledger.webhooks.remove(webhook_id, owner=owner, act=act)
         self.webhooks.reload()
         return removed
 
@@ -435,26 +435,26 @@ class Farm:
             if self.store.head(MODELS + identity.removeprefix("sha256:")) is None:
                 raise Invalid(f"{added.name}: the store has no files of {identity}; publish them first")
         with self.adding:
-            entries = {(one.section, one.name): one for one in self.ledger.added_entries()}
+            entries = {(one.section, one.name): one for one in self.ledger.catalog.added()}
             added = added.with_files_of(entries.get((added.section, added.name)))
             entries[added.section, added.name] = added
             self.farm_catalog.with_added(entries.values())
             act = act._replace(subject=f"{added.section}.{added.name}")
-            self.ledger.add_entry(added, listed_by=self.own_catalog.listed_by(added), act=act)
+            self.ledger.catalog.add(added, listed_by=self.own_catalog.listed_by(added), act=act)
             return self._catalog_changed()
 
     def remove_entry(self, section: str, name: str, act: Act) -> CatalogVersion:
         """Raises NotFound, or InvalidDocument where another entry needs it."""
         with self.adding:
-            before = self.ledger.added_entries()
+            before = self.ledger.catalog.added()
             self.farm_catalog.with_added(one for one in before if (one.section, one.name) != (section, name))
-            self.ledger.remove_entry(section, name, act=act._replace(subject=f"{section}.{name}"))
+            self.ledger.catalog.remove(section, name, act=act._replace(subject=f"{section}.{name}"))
             return self._catalog_changed()
 
     def _catalog_changed(self) -> CatalogVersion:
-        self.farm_catalog.hold(self.ledger.added_entries())
+        self.farm_catalog.hold(self.ledger.catalog.added())
         self.tokenizers.forget()
-        self.ledger.catalog_changed()
+        self.ledger.backlog.catalog_changed()
         return CatalogVersion(version=self.farm_catalog.version)
 
 

@@ -48,20 +48,20 @@ class OwnCatalog:
         """Let the ledger hold what the file says. Entries that no file lists stay as they are."""
         listed = self._entries()
         held: dict[Key, CatalogAddition] = {
-            (one.section, one.name): one for one in self._ledger.added_entries()
+            (one.section, one.name): one for one in self._ledger.catalog.added()
         }
-        before = self._ledger.listed_entries(self._instance)
+        before = self._ledger.catalog.listed(self._instance)
         for key, entry in listed.items():
             one = held.get(key)
             if one is None or one.entry != entry or key not in before:
                 told = {"section": key[0], "name": key[1], "entry": entry}
                 new = CatalogAddition.model_validate(told).with_files_of(one)
-                self._ledger.add_entry(new, listed_by=self._instance)
+                self._ledger.catalog.add(new, listed_by=self._instance)
             if one is None or one.entry != entry:
                 log.info("%s: the catalog has it as %s says", key[1], self._file.file)
         # Without a file, this may be another machine than that of the operator.
         for section, name in sorted(before - listed.keys() if self._file.file.is_file() else ()):
-            self._ledger.remove_entry(section, name)
+            self._ledger.catalog.remove(section, name)
             log.info("%s: removed from the catalog, as from %s", name, self._file.file)
 
     def publish(self, catalog: Catalog, store: Store, add_entry: Callable[[CatalogAddition], object]) -> None:
@@ -69,8 +69,8 @@ class OwnCatalog:
 
         Raises Unavailable if the store does not answer.
         """
-        listed = self._ledger.listed_entries(self._instance)
-        for one in self._ledger.added_entries():
+        listed = self._ledger.catalog.listed(self._instance)
+        for one in self._ledger.catalog.added():
             key = one.section, one.name
             is_new = key in listed and self._seen.get(key) != one.entry
             if is_new and not identities_of(one.entry) <= one.files.keys():

@@ -100,9 +100,9 @@ def build_farm(settings: Settings, lead: Lead) -> Farm:
     ledger = Ledger(lead, _rules(settings, farm_catalog.catalog, tokenizers))
     own_catalog = OwnCatalog(settings, ledger)
     own_catalog.take_over()
-    farm_catalog.hold(ledger.added_entries())
-    ledger.catalog_changed()
-    keyring = Keyring(configured(settings.keys), ledger.stored_keys)
+    farm_catalog.hold(ledger.catalog.added())
+    ledger.backlog.catalog_changed()
+    keyring = Keyring(configured(settings.keys), ledger.keys.stored)
     keyring.reload()
     store = open_store(settings)
     store.probe()
@@ -120,7 +120,7 @@ def build_farm(settings: Settings, lead: Lead) -> Farm:
         farm_catalog=farm_catalog,
         own_catalog=own_catalog,
         keyring=keyring,
-        job_owner=lru_cache(_OWNERS)(ledger.job_owner),
+        job_owner=lru_cache(_OWNERS)(ledger.jobs.owner),
         explained=lru_cache(_EXPLAINED)(partial(_explain, ledger)),
         tokenizers=tokenizers,
         ledger=ledger,
@@ -129,19 +129,19 @@ def build_farm(settings: Settings, lead: Lead) -> Farm:
         broker_user=user,
         claims=claims,
         orders=Orders(
-            GroupedCalls(ledger.orders, threads.reads, every_s=_ORDERS_EVERY_S),
+            GroupedCalls(ledger.nodes.orders, threads.reads, every_s=_ORDERS_EVERY_S),
             longest_wait_s=timing.claim_wait_s,
         ),
         event_streams=EventStreams(ledger, threads.events, longest_s=timing.stream_s),
         watches=Watches(ledger, threads.reads, longest_wait_s=timing.image_wait_s),
         heartbeats=GroupedCalls(
-            ledger.heartbeats, threads.heartbeats, every_s=timing.heartbeat_s / _COMMITS_A_HEARTBEAT
+            ledger.nodes.heartbeats, threads.heartbeats, every_s=timing.heartbeat_s / _COMMITS_A_HEARTBEAT
         ),
-        uploads=GroupedCalls(ledger.grants, threads.reads, every_s=_TOGETHER_S),
-        reports=GroupedCalls(ledger.reports, threads.reports, every_s=_TOGETHER_S),
-        closes=GroupedCalls(ledger.close, threads.reports, every_s=_TOGETHER_S),
-        deliveries=GroupedCalls(ledger.deliveries, threads.reports, every_s=_TOGETHER_S),
-        verdicts=GroupedCalls(ledger.verdicts, threads.reports, every_s=_TOGETHER_S),
+        uploads=GroupedCalls(ledger.batches.grants, threads.reads, every_s=_TOGETHER_S),
+        reports=GroupedCalls(ledger.batches.reports, threads.reports, every_s=_TOGETHER_S),
+        closes=GroupedCalls(ledger.batches.close, threads.reports, every_s=_TOGETHER_S),
+        deliveries=GroupedCalls(ledger.ingest.deliveries, threads.reports, every_s=_TOGETHER_S),
+        verdicts=GroupedCalls(ledger.ingest.verdicts, threads.reports, every_s=_TOGETHER_S),
         ingest_queue=IngestQueue(publisher, period_s=timing.sweep_s),
         threads=threads,
         traffic=traffic,
@@ -166,7 +166,7 @@ def _webhooks(ledger: Ledger, thread: ThreadPool, traffic: Traffic, settings: Se
 
 def _metrics(ledger: Ledger, publisher: Publisher, traffic: Traffic, settings: Settings) -> FarmCollector:
     stages = Stages()
-    ledger.on_stages(stages.note)
+    ledger.commits.on_stages(stages.note)
     return FarmCollector(
         ledger,
         publisher,
@@ -325,14 +325,14 @@ def running(farm: Farm) -> Iterator[None]:
     if farm.settings.look_ahead:
         loops.append(farm.look_ahead)
         # It wakes nodes, and the dispatcher, once the horizon knows the new work.
-        farm.ledger.on_work(farm.look_ahead.wake_for_work)
+        farm.ledger.commits.on_work(farm.look_ahead.wake_for_work)
     else:
-        farm.ledger.on_work(farm.claims.wake)
-        farm.ledger.on_work(farm.dispatcher.wake)
-    farm.ledger.on_orders(farm.orders.wake)
-    farm.ledger.on_events(farm.event_streams.wake)
-    farm.ledger.on_events(farm.webhooks.wake)
-    farm.ledger.on_ended(farm.watches.ended)
+        farm.ledger.commits.on_work(farm.claims.wake)
+        farm.ledger.commits.on_work(farm.dispatcher.wake)
+    farm.ledger.commits.on_orders(farm.orders.wake)
+    farm.ledger.commits.on_events(farm.event_streams.wake)
+    farm.ledger.commits.on_events(farm.webhooks.wake)
+    farm.ledger.commits.on_ended(farm.watches.ended)
     for loop in loops:
         loop.start()
     try:
@@ -364,7 +364,7 @@ class FarmServer(WebServer):
         super().__init__(make_app(farm, lambda api: with_pages(farm, api)))
         self._held = (farm.claims, farm.orders, farm.watches, farm.event_streams)
         self.replaced: Replaced | None = None
-        farm.ledger.on_replaced(self._end)
+        farm.ledger.commits.on_replaced(self._end)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         current_default_thread_limiter().total_tokens = OPERATOR_THREADS

@@ -44,7 +44,7 @@ _CLOSE, _NOTHING = 1e-6, 1e-9
 
 def check_ledger(ledger: Ledger) -> None:
     """Looks while nobody writes, so the ledger may be that of a farm at work."""
-    with ledger._transactions.backlog() as backlog, ledger._transactions.read() as connection:
+    with ledger.transactions.backlog() as backlog, ledger.transactions.read() as connection:
         _check_shots(connection)
         _check_nodes(connection)
         _check_backlog(connection, backlog)
@@ -315,7 +315,7 @@ def _check_order(backlog: Backlog) -> None:
 
 def _check_choices(backlog: Backlog, ledger: Ledger) -> None:
     """A claim finds what the planner would choose if it looked at all that waits."""
-    rates, batch_s, now = ledger._rules.rates, ledger._rules.timing.batch_s, ledger._clock()
+    rates, batch_s, now = ledger.rules.rates, ledger.rules.timing.batch_s, ledger.transactions.clock()
     for node in (*backlog.serving.values(), *backlog.tested.values()):
         for lane in node.lanes:
             expected = offer(node, lane, backlog, rates, now).choose(batch_s)

@@ -31,7 +31,7 @@ class Dispatcher:
 
     def top_up(self) -> int:
         """Publish what is missing; the number of new tickets. Raises Unavailable when the broker is away."""
-        wanted = self.ledger.ticket_demand(self.parked())
+        wanted = self.ledger.backlog.ticket_demand(self.parked())
         if not wanted:
             return 0
         lying = self.publisher.depths([queue_name(*queue) for queue in wanted])

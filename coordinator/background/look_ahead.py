@@ -82,13 +82,13 @@ class LookAhead(Loop):
 
     def _renew(self) -> Set[str]:
         """Work out the horizons; returns free nodes that could finish an image in time, or duplicate some."""
-        found = self._ledger.survey(self._seen)
+        found = self._ledger.backlog.survey(self._seen)
         if found is None:
             return frozenset()
         ahead = self._foresight.look(found)
-        self._ledger.adopt(ahead.horizons, ahead.copies)
+        self._ledger.backlog.adopt(ahead.horizons, ahead.copies)
         self._seen = found.version
         if ahead.trims:
             # Idle nodes are woken when the next round knows what waits again.
-            self._ledger.trim(ahead.trims)
+            self._ledger.batches.trim(ahead.trims)
         return ahead.useful | ahead.copies.keys()

@@ -19,7 +19,7 @@ def clear_quarantine(store: Store, ledger: Ledger, *, now: float) -> int:
     by_batch: dict[str, list[str]] = {}
     for key in store.keys(PREFIX):
         by_batch.setdefault(key.removeprefix(PREFIX).split("/")[0], []).append(key)
-    over = ledger.finished(by_batch, closed_before=now - KEEP_S)
+    over = ledger.batches.finished(by_batch, closed_before=now - KEEP_S)
     doomed = [key for batch in over for key in by_batch[batch]]
     for key in doomed:
         store.delete(key)
@@ -32,9 +32,9 @@ _AT_ONCE = 100
 
 def erase(store: Store, ledger: Ledger) -> None:
     """Remove bytes, exports and uploads of up to a hundred deleted pictures. Raises Unavailable."""
-    doomed = ledger.doomed(_AT_ONCE)
+    doomed = ledger.images.doomed(_AT_ONCE)
     for picture in doomed:
         for key in (*picture.uploads, picture.key, *store.keys(exports_prefix(picture.key))):
             store.delete(key)
     if doomed:
-        ledger.erased([picture.key for picture in doomed])
+        ledger.images.erased([picture.key for picture in doomed])

@@ -76,7 +76,7 @@ class Sweeper:
             verdict = Verdict(outcome="stored", attempt_id=upload.attempt_id, sha256=sha256, size=there.size)
         else:
             verdict = Verdict(outcome="rejected", failure="ingest_crash")
-        (answer,) = self._ledger.verdicts([(upload.attempt_id, verdict)])
+        (answer,) = self._ledger.ingest.verdicts([(upload.attempt_id, verdict)])
         if isinstance(answer, FarmError):
             self._report(Stuck(f"attempt {upload.attempt_id}", upload.shot_id, str(answer)))
 

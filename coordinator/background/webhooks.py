@@ -99,9 +99,9 @@ class WebhookSender:
 
     async def test(self, webhook_id: str, owner: str | None, act: Act) -> WebhookAnswer:
         """Post a message without events, and record the answer. Raises NotFound."""
-        hook = await self._thread.run(self._ledger.stored_webhook, webhook_id, owner)
+        hook = await self._thread.run(self._ledger.webhooks.one, webhook_id, owner)
         answer = await self._post(hook, [], f"{hook.id}.test")
-        await self._thread.run(self._ledger.note_progress, webhook_id, None, answer, act=act)
+        await self._thread.run(self._ledger.webhooks.note_progress, webhook_id, None, answer, act=act)
         return answer
 
     def _run(self) -> None:
@@ -138,7 +138,7 @@ class WebhookSender:
         """Send what is due; returns the seconds until more may be."""
         if self._outdated:
             self._outdated = False
-            stored = await self._thread.run(self._ledger.stored_webhooks)
+            stored = await self._thread.run(self._ledger.webhooks.stored)
             known = self._hooks
             self._hooks = {one.id: known.get(one.id) or _hook(one) for one in stored}
         now, wait_s = self._clock(), _LONGEST_S
@@ -152,7 +152,7 @@ class WebhookSender:
                 continue
             after = hook.progress.cursor
             if after not in pages:
-                pages[after] = await self._thread.run(self._ledger.events, after)
+                pages[after] = await self._thread.run(self._ledger.events.page, after)
             if self._take(hook, pages[after], now):
                 wait_s = 0.0
             if hook.progress.cursor - hook.stored_cursor > _UNTOLD and not hook.busy:
@@ -189,7 +189,7 @@ class WebhookSender:
         stored, progress = hook.stored, hook.progress
         try:
             async with self._room:
-                if not await self._thread.run(self._ledger.webhook_is_live, stored.id):
+                if not await self._thread.run(self._ledger.webhooks.is_live, stored.id):
                     hook.progress = replace(progress, next_at=self._clock() + _NOT_LIVE_S)
                     return
                 answer = await self._post(stored, events, f"{stored.id}.{until}")
@@ -207,7 +207,7 @@ class WebhookSender:
             self._bell.set()
 
     async def _note(self, hook: _Hook, answer: WebhookAnswer | None) -> None:
-        await self._thread.run(self._ledger.note_progress, hook.stored.id, hook.progress, answer)
+        await self._thread.run(self._ledger.webhooks.note_progress, hook.stored.id, hook.progress, answer)
         hook.stored_cursor = hook.progress.cursor
 
     def _later(self, progress: WebhookProgress, until: int) -> WebhookProgress:

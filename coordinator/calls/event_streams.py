@@ -138,20 +138,20 @@ class EventStreams:
     async def _missed(self, topic: Topic, after: int | None, now: int) -> AsyncGenerator[bytes, None]:
         """What the log has behind `after` up to `now`, and the state of the job."""
         run = self._thread.run
-        if after is not None and not await run(self._ledger.keeps_events, after):
+        if after is not None and not await run(self._ledger.events.keeps, after):
             yield _encoded([StreamReset(id=now)])
             after = now
         after = now if after is None else after
         # Whoever was told of the last shot may not have been told what became of its job.
         read = after - 1 if after < now else now
         while read < now:
-            page = await run(self._ledger.events, read, topic)
+            page = await run(self._ledger.events.page, read, topic)
             shots = [event for event in page.shots if after < event.id <= now]
             jobs = [event.model_copy(update={"id": min(event.id, now)}) for event in page.jobs]
             yield _encoded([*shots, *jobs])
             read = page.last
         if topic.job is not None:
-            state = await run(self._ledger.job_event, topic.job)
+            state = await run(self._ledger.events.job, topic.job)
             yield _encoded([state.model_copy(update={"id": now})])
         else:
             # So that whoever reconnects before the first event misses none.
@@ -190,7 +190,7 @@ class EventStreams:
         position = self._position
         assert position is not None
         try:
-            last = await self._thread.run(self._ledger.last_event)
+            last = await self._thread.run(self._ledger.events.last)
         except Exception as error:
             position.set_exception(error)
             # The next watcher begins anew.
@@ -201,7 +201,7 @@ class EventStreams:
             await self._bell.wait()
             self._bell.clear()
             try:
-                page = await self._thread.run(self._ledger.events, last)
+                page = await self._thread.run(self._ledger.events.page, last)
                 self._tell(page)
                 last = page.last
             except Exception as error:

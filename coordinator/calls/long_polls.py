@@ -135,7 +135,7 @@ class Claims(LongPoll):
         """A lease, or after the wait the reason why there is none.
 
         `hung_up()` ends when the caller does: a lease would be lost on it. Raises Forbidden, Conflict or Gone
-        as `Ledger.claim` does.
+        as `Batches.claim` does.
         """
         ticket = self._tickets.check(claim.ticket)
         waited = False
@@ -143,7 +143,7 @@ class Claims(LongPoll):
         async def look() -> ClaimAnswer:
             nonlocal waited
             answer = await self._thread.run(
-                self._ledger.claim,
+                self._ledger.batches.claim,
                 claim,
                 ticket_lane=ticket.lane,
                 ticket_class=ticket.vram_class,
@@ -175,7 +175,7 @@ class Watches(LongPoll):
         call = str(next(self._numbers))
 
         async def look() -> bool:
-            return OPEN.isdisjoint(await self._thread.run(self._ledger.states, shot_ids))
+            return OPEN.isdisjoint(await self._thread.run(self._ledger.shots.states, shot_ids))
 
         for shot in shot_ids:
             self._watching.setdefault(shot, set()).add(call)
@@ -212,7 +212,7 @@ class Orders(LongPoll):
     ) -> HeartbeatAnswer:
         """What a heartbeat would be answered, as soon as it is not `listen.known`, or after the wait.
 
-        `hung_up()` ends when the node does. Raises Gone or NotFound as `Ledger.orders` does.
+        `hung_up()` ends when the node does. Raises Gone or NotFound as `Nodes.orders` does.
         """
 
         async def look() -> HeartbeatAnswer:

@@ -142,10 +142,10 @@ def options(farm: TheFarm, caller: TheCaller) -> dict[str, str]:
 @router.get("/progress", dependencies=[READING])
 def progress(farm: TheFarm, owner: TheOwner) -> dict[str, Any]:
     """Return how far the newest unfinished job of the owner of the key is."""
-    jobs, _ = farm.ledger.job_page(owner, limit=1, statuses=("running", "waiting"))
+    jobs, _ = farm.ledger.jobs.page(owner, limit=1, statuses=("running", "waiting"))
     share, eta_s = 0.0, 0.0
     if jobs:
-        job = farm.ledger.job(jobs[0].id)
+        job = farm.ledger.jobs.view(jobs[0].id)
         share, eta_s = job.counts.get(ShotState.DONE, 0) / max(job.images, 1), job.eta_s or 0.0
     return {
         "progress": share,

@@ -25,21 +25,21 @@ def costs(farm: TheFarm, limited_to: TheOwner, month: _Month = None, owner: _Own
     Attempts are on it once they are settled. 403: the key shows its own owner only.
     """
     month = month or _present()
-    lines = farm.ledger.month_bill(month, _of(owner, limited_to))
+    lines = farm.ledger.accounts.month_bill(month, _of(owner, limited_to))
     return bill_of(month, farm.settings.money.currency, lines)
 
 
 @router.get("/jobs/{job_id}/bill", dependencies=[READING])
 def bill(job_id: JobId, farm: TheFarm) -> Bill:
     """Return the bill of a job by node, model, class and use, with failed attempts and without idle time."""
-    return bill_of(job_id, farm.settings.money.currency, farm.ledger.job_bill(job_id))
+    return bill_of(job_id, farm.settings.money.currency, farm.ledger.accounts.job_bill(job_id))
 
 
 @router.get("/thanks", dependencies=[READING])
 def thanks(farm: TheFarm, limited_to: TheOwner, month: _Month = None, owner: _Owner = None) -> Thanks:
     """Return what the cards of volunteers did in a month, and what their electricity cost them, by owner."""
     month = month or _present()
-    lines = farm.ledger.thanks(month, _of(owner, limited_to))
+    lines = farm.ledger.accounts.thanks(month, _of(owner, limited_to))
     return Thanks(month=month, currency=farm.settings.money.currency, volunteers=tuple(lines))
 
 

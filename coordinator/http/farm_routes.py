@@ -23,7 +23,7 @@ def status(farm: TheFarm, bounds: TheBounds) -> StatusView:
 @router.get("/v1/backlog", dependencies=[allow("read-all")])
 def backlog(farm: TheFarm) -> BacklogView:
     """Return what waits and what nodes have in hand, as the planner sees it, for simulations of the farm."""
-    return farm.ledger.backlog()
+    return farm.ledger.backlog.view()
 
 
 @router.get("/v1/memory", dependencies=[allow("read-all")])

@@ -17,7 +17,7 @@ _NONE = NodeWish()
 @router.post("/{node_id}/drain", dependencies=[allow("operate")])
 def drain(node_id: str, farm: TheFarm, act: TheAct, wish: NodeWish = _NONE) -> NodeView:
     """Let the node finish its batch, then take it offline. 409: its state does not allow it."""
-    farm.ledger.drain_node(node_id, wish.reason, act=act)
+    farm.ledger.nodes.drain(node_id, wish.reason, act=act)
     return farm.node(node_id)
 
 
@@ -27,28 +27,28 @@ def pause(node_id: str, farm: TheFarm, caller: TheCaller, act: TheAct, wish: Nod
 
     With the node key, the pause is the owner's. 409: the owner has already paused the node.
     """
-    farm.ledger.pause_node(node_id, wish.reason, who=_who(wish, caller), act=act)
+    farm.ledger.nodes.pause(node_id, wish.reason, who=_who(wish, caller), act=act)
     return farm.node(node_id)
 
 
 @router.post("/{node_id}/resume", dependencies=[allow("operate", "node")])
 def resume(node_id: str, farm: TheFarm, caller: TheCaller, act: TheAct, wish: NodeWish = _NONE) -> NodeView:
     """Resume a drained or paused node. 409: it is neither, or someone else paused it."""
-    farm.ledger.resume_node(node_id, who=_who(wish, caller), act=act)
+    farm.ledger.nodes.resume(node_id, who=_who(wish, caller), act=act)
     return farm.node(node_id)
 
 
 @router.post("/{node_id}/quarantine", dependencies=[allow("operate")])
 def quarantine(node_id: str, farm: TheFarm, act: TheAct, wish: NodeWish = _NONE) -> NodeView:
     """Return the batch to the backlog without failed attempts; the node must later pass a self-test."""
-    farm.ledger.quarantine_node(node_id, wish.reason, act=act)
+    farm.ledger.nodes.quarantine(node_id, wish.reason, act=act)
     return farm.node(node_id)
 
 
 @router.post("/{node_id}/forgive", dependencies=[allow("operate")])
 def forgive(node_id: str, farm: TheFarm, act: TheAct) -> NodeView:
     """End the quarantine immediately and clear the failure record."""
-    farm.ledger.forgive_node(node_id, act=act)
+    farm.ledger.nodes.forgive(node_id, act=act)
     return farm.node(node_id)
 
 

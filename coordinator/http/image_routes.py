@@ -65,7 +65,7 @@ async def image(
 @router.post("/shots/stored", dependencies=[READING])
 def stored(shots: ShotQuery, farm: TheFarm, bounds: TheBounds) -> StoredShots:
     """Return which of these shots have a stored image, so that a job would reuse it. Unknown IDs are fine."""
-    return StoredShots(ids=tuple(farm.ledger.stored(shots.ids, bounds and bounds.lanes)))
+    return StoredShots(ids=tuple(farm.ledger.images.stored(shots.ids, bounds and bounds.lanes)))
 
 
 @router.post("/shots/{shot_id}/accept", dependencies=[STEERING])
@@ -75,7 +75,7 @@ def accept(shot_id: str, farm: TheFarm, owner: TheOwner, job: OnlyJob, act: TheA
     At least the first six digits of its ID are required. 409: the shot has not failed, several shots match,
     or jobs of several owners want it and `job` is missing.
     """
-    return AcceptedShot(id=farm.ledger.accept_shot(shot_id, job, owner=owner, act=act))
+    return AcceptedShot(id=farm.ledger.shots.accept(shot_id, job, owner=owner, act=act))
 
 
 @router.post("/shots/{shot_id}/reject", dependencies=[STEERING])
@@ -87,7 +87,7 @@ def reject(
     An image rendered in its place gets its name. 409: as for `accept`, or no active job has the image.
     """
     wish = wish.model_copy(update={"by": act.key or wish.by})
-    return farm.ledger.reject_shot(shot_id, wish, job, owner=owner, act=act)
+    return farm.ledger.shots.reject(shot_id, wish, job, owner=owner, act=act)
 
 
 @router.post("/shots/{shot_id}/delete", dependencies=[STEERING])
@@ -95,7 +95,7 @@ def delete(
     shot_id: str, wish: Deletion, farm: TheFarm, owner: TheOwner, job: OnlyJob, act: TheAct
 ) -> Deleted:
     """Remove a stored image from the same jobs, and delete it unless another active job has it."""
-    return farm.delete(farm.ledger.delete_shot(shot_id, act.key or wish.by, job, owner=owner, act=act))
+    return farm.delete(farm.ledger.images.delete(shot_id, act.key or wish.by, job, owner=owner, act=act))
 
 
 @router.post("/images/{sha256}/delete", dependencies=[allow("operate")])
@@ -103,4 +103,4 @@ def delete_content(
     sha256: Annotated[str, Path(pattern="^[0-9a-f]{64}$")], wish: Deletion, farm: TheFarm, act: TheAct
 ) -> Deleted:
     """Delete every image with this content from the jobs of all owners. 404: no such image."""
-    return farm.delete(farm.ledger.delete_content(sha256, act.key or wish.by, act=act))
+    return farm.delete(farm.ledger.images.delete_content(sha256, act.key or wish.by, act=act))

@@ -68,7 +68,7 @@ def jobs(
     after = None if cursor is None else requests.place(cursor, float, str)
     if bound_to is not None and owner not in (None, bound_to):
         return JobPage(jobs=())
-    found, end = farm.ledger.job_page(
+    found, end = farm.ledger.jobs.page(
         bound_to or owner,
         after=None if after is None else (after[0], after[1]),
         limit=limit,
@@ -80,57 +80,57 @@ def jobs(
 @router.get("/{job_id}", dependencies=[READING])
 def job(job_id: JobId, farm: TheFarm) -> JobView:
     """Return one job with progress, cost and failures."""
-    return farm.ledger.job(job_id)
+    return farm.ledger.jobs.view(job_id)
 
 
 @router.post("/{job_id}/cancel", dependencies=[STEERING])
 def cancel(job_id: JobId, farm: TheFarm, act: TheAct) -> JobView:
     """Cancel the job. Stored images remain, and shots that another job also wants are still rendered."""
-    farm.ledger.cancel_job(job_id, act=act)
-    return farm.ledger.job(job_id)
+    farm.ledger.jobs.cancel(job_id, act=act)
+    return farm.ledger.jobs.view(job_id)
 
 
 @router.post("/{job_id}/pause", dependencies=[STEERING])
 def pause(job_id: JobId, farm: TheFarm, act: TheAct) -> JobView:
     """Pause the job: running shots finish, and no others start."""
-    farm.ledger.pause_job(job_id, act=act)
-    return farm.ledger.job(job_id)
+    farm.ledger.jobs.pause(job_id, act=act)
+    return farm.ledger.jobs.view(job_id)
 
 
 @router.post("/{job_id}/resume", dependencies=[STEERING])
 def resume(job_id: JobId, farm: TheFarm, act: TheAct) -> JobView:
     """Resume a paused job. 409: the job is cancelled."""
-    farm.ledger.resume_job(job_id, act=act)
-    return farm.ledger.job(job_id)
+    farm.ledger.jobs.resume(job_id, act=act)
+    return farm.ledger.jobs.view(job_id)
 
 
 @router.post("/{job_id}/priority", dependencies=[STEERING])
 def prioritise(job_id: JobId, wish: Priority, farm: TheFarm, caller: TheCaller, act: TheAct) -> JobView:
     """Set the priority of the job, effective from the next claim. 403: higher than the key allows."""
     check_priority(caller, wish.priority)
-    farm.ledger.prioritise_job(job_id, wish.priority, act=act._replace(detail=str(wish.priority)))
-    return farm.ledger.job(job_id)
+    farm.ledger.jobs.prioritise(job_id, wish.priority, act=act._replace(detail=str(wish.priority)))
+    return farm.ledger.jobs.view(job_id)
 
 
 @router.post("/{job_id}/retry", dependencies=[STEERING])
 def retry(job_id: JobId, farm: TheFarm, act: TheAct) -> JobView:
     """Retry only the failed shots, with a fresh set of attempts. 409: the job is cancelled."""
-    farm.ledger.retry_job(job_id, act=act)
-    return farm.ledger.job(job_id)
+    farm.ledger.jobs.retry(job_id, act=act)
+    return farm.ledger.jobs.view(job_id)
 
 
 @router.post("/{job_id}/requeue", dependencies=[STEERING])
 def requeue(job_id: JobId, farm: TheFarm, act: TheAct) -> JobView:
     """Restart failed, cancelled and unschedulable shots; also continues a cancelled job."""
-    farm.ledger.requeue_job(job_id, act=act)
-    return farm.ledger.job(job_id)
+    farm.ledger.jobs.requeue(job_id, act=act)
+    return farm.ledger.jobs.view(job_id)
 
 
 @router.post("/{job_id}/accept", dependencies=[STEERING])
 def accept(job_id: JobId, farm: TheFarm, act: TheAct) -> JobView:
     """Accept the failed shots as permanently missing from this job; other jobs are not affected."""
-    farm.ledger.accept_failures(job_id, act=act)
-    return farm.ledger.job(job_id)
+    farm.ledger.jobs.accept_failures(job_id, act=act)
+    return farm.ledger.jobs.view(job_id)
 
 
 @router.post("/{job_id}/delete", dependencies=[STEERING])
@@ -139,7 +139,7 @@ def delete(job_id: JobId, wish: Deletion, farm: TheFarm, owner: TheOwner, act: T
 
     409: the job is neither finished nor cancelled.
     """
-    return farm.delete(farm.ledger.delete_job(job_id, act.key or wish.by, owner=owner, act=act))
+    return farm.delete(farm.ledger.images.delete_of_job(job_id, act.key or wish.by, owner=owner, act=act))
 
 
 @router.get("/{job_id}/shots", dependencies=[READING])
@@ -160,7 +160,7 @@ def shots(
     if not -1 <= after < 2**31:
         raise Unreadable("cursor: pass the `next` of the page before")
     wanted = ShotFilter(tuple(state or ()), tuple(map(_axis, axis or ())), prompt)
-    found, end = farm.ledger.shot_page(job_id, wanted, after=after, limit=limit)
+    found, end = farm.ledger.shots.page(job_id, wanted, after=after, limit=limit)
     return ShotPage(
         shots=tuple(with_url(farm, image) for image in found),
         next=None if end is None else requests.cursor(end),
@@ -179,7 +179,7 @@ async def export(job_id: JobId, position: Position, export: str, farm: TheFarm) 
 @router.get("/{job_id}/table", dependencies=[READING])
 def table(job_id: JobId, farm: TheFarm) -> CostTable:
     """Return cost and seconds per image by model and VRAM class."""
-    rows = farm.ledger.cost_table(job_id)
+    rows = farm.ledger.accounts.cost_table(job_id)
     return CostTable(currency=farm.settings.money.currency, rows=tuple(rows))
 
 

@@ -29,7 +29,7 @@ async def sign_in_link(request: Request, farm: TheFarm) -> SignInLink:
 @router.get("/keys", dependencies=[allow("admin")])
 def keys(farm: TheFarm) -> list[KeyView]:
     """List the created keys, newest first, revoked ones too."""
-    return farm.ledger.key_views()
+    return farm.ledger.keys.views()
 
 
 @router.post("/keys", dependencies=[allow("admin")], status_code=201)
@@ -68,5 +68,5 @@ def audit(
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
 ) -> AuditPage:
     """List what was changed by the API, newest first, of a key (`by`) or about a `subject`."""
-    entries = farm.ledger.audit(before=before, by=by, subject=subject, limit=limit)
+    entries = farm.ledger.audit.entries(before=before, by=by, subject=subject, limit=limit)
     return AuditPage(entries=tuple(entries), next=entries[-1].id if len(entries) == limit else None)

@@ -43,7 +43,7 @@ async def heartbeat(node_id: str, beat: messages.Heartbeat, farm: TheFarm) -> me
 @router.post("/nodes/{node_id}/holdings")
 async def hold(node_id: str, holdings: messages.NewHoldings, farm: TheFarm) -> messages.Ack:
     """Report what the node offers now; its lease goes on. 410: the incarnation has ended; join again."""
-    return messages.Ack(state=await farm.threads.reports.run(farm.ledger.hold, node_id, holdings))
+    return messages.Ack(state=await farm.threads.reports.run(farm.ledger.nodes.hold, node_id, holdings))
 
 
 @router.post("/nodes/{node_id}/measurements")
@@ -59,7 +59,7 @@ async def measure(node_id: str, measurements: messages.Measurements, farm: TheFa
 @router.post("/nodes/{node_id}/leave")
 async def leave(node_id: str, leave: messages.Leave, farm: TheFarm) -> NodeView:
     """Report that the node has stopped; it is offline until it rejoins. 410: it has rejoined already."""
-    await farm.threads.reports.run(farm.ledger.leave_node, node_id, leave.incarnation)
+    await farm.threads.reports.run(farm.ledger.nodes.leave, node_id, leave.incarnation)
     return await farm.threads.reports.run(farm.node, node_id)
 
 

@@ -58,7 +58,7 @@ async def wait(farm: Farm, job_id: str, wait_s: float, request: Request) -> None
     """Return once the images of a job have ended, or after the wait, or when the caller leaves."""
     if wait_s <= 0:
         return
-    images = await farm.threads.reads.run(farm.ledger.images, job_id, limit=MOST_IMAGES)
+    images = await farm.threads.reads.run(farm.ledger.shots.of_job, job_id, limit=MOST_IMAGES)
     shots = list({image.shot_id for image in images})
     await farm.watches.answer(shots, wait_s=wait_s, hung_up=hung_up(request))
 
@@ -82,7 +82,7 @@ async def look(farm: Farm, job_id: str, owner: str | None) -> OrderedImage:
 
 
 def _found(farm: Farm, job_id: str) -> tuple[JobView, ImageView]:
-    job, images = farm.ledger.job(job_id), farm.ledger.images(job_id, limit=2)
+    job, images = farm.ledger.jobs.view(job_id), farm.ledger.shots.of_job(job_id, limit=2)
     if not images:
         raise Gone(f"the image of job {job_id} was removed: order it again")
     if len(images) > 1:
@@ -128,7 +128,7 @@ async def rendered(
     job_id = (await order(farm, new, seeds, caller, act, repeatable)).id
     await wait(farm, job_id, LONGEST_WAIT_S, request)
 
-    images = await run_in_threadpool(farm.ledger.images, job_id, limit=MOST_IMAGES)
+    images = await run_in_threadpool(farm.ledger.shots.of_job, job_id, limit=MOST_IMAGES)
     if any(image.state != ShotState.DONE for image in images):
         why = " ".join((await farm.explain(job_id, sees(caller))).sentences)
         raise Invalid(f"not all images of job {job_id} are rendered (GET /v1/jobs/{job_id}/shots): {why}")

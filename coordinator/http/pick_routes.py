@@ -14,7 +14,7 @@ router = APIRouter(prefix="/v1/jobs/{job_id}/picks")
 @router.get("", dependencies=[READING])
 def picks(job_id: JobId, farm: TheFarm) -> PickList:
     """Return which images were kept, dropped or given stars, and the cost per kept image."""
-    return farm.ledger.picks(job_id)
+    return farm.ledger.picks.of_job(job_id)
 
 
 @router.post("", dependencies=[STEERING])
@@ -23,8 +23,8 @@ def pick(job_id: JobId, wish: PickWish, farm: TheFarm, act: TheAct) -> PickList:
 
     404: the job has no image at one of the positions.
     """
-    farm.ledger.set_picks(job_id, wish, act.by, act=act._replace(detail=picked_words(wish)))
-    return farm.ledger.picks(job_id)
+    farm.ledger.picks.change(job_id, wish, act.by, act=act._replace(detail=picked_words(wish)))
+    return farm.ledger.picks.of_job(job_id)
 
 
 def picked_words(wish: PickWish) -> str:

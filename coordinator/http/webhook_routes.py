@@ -14,7 +14,7 @@ router = APIRouter(prefix="/v1/webhooks", dependencies=[STEERING])
 @router.get("")
 def webhooks(farm: TheFarm, owner: TheOwner) -> list[WebhookView]:
     """List webhooks with their last answers, newest first."""
-    return farm.ledger.webhooks(owner)
+    return farm.ledger.webhooks.views(owner)
 
 
 @router.post("", status_code=201)

@@ -2,25 +2,37 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, Select, delete, select
+from dataclasses import dataclass
+
+from sqlalchemy import Select, delete, select
 
 from common.key_messages import AuditEntry
 from coordinator.ledger.schema import audit
-from coordinator.ledger.transactions import Write
+from coordinator.ledger.transactions import Transactions, Write
 
 
-def audit_entries(
-    connection: Connection, *, before: int | None, by: str | None, subject: str | None, limit: int
-) -> list[AuditEntry]:
-    """See `Ledger.audit`."""
-    query = select(audit).order_by(audit.c.id.desc()).limit(limit)
-    if before is not None:
-        query = query.where(audit.c.id < before)
-    if by is not None:
-        query = query.where(audit.c.by == by)
-    if subject is not None:
-        query = query.where(audit.c.subject == subject)
-    return [AuditEntry(**row._asdict()) for row in connection.execute(query)]
+@dataclass(frozen=True, slots=True)
+class AuditLog:
+    transactions: Transactions
+
+    def entries(
+        self,
+        *,
+        before: int | None = None,
+        by: str | None = None,
+        subject: str | None = None,
+        limit: int = 100,
+    ) -> list[AuditEntry]:
+        """What was changed by the API, newest first, of a key or about a subject; `before` an ID."""
+        query = select(audit).order_by(audit.c.id.desc()).limit(limit)
+        if before is not None:
+            query = query.where(audit.c.id < before)
+        if by is not None:
+            query = query.where(audit.c.by == by)
+        if subject is not None:
+            query = query.where(audit.c.subject == subject)
+        with self.transactions.read() as connection:
+            return [AuditEntry(**row._asdict()) for row in connection.execute(query)]
 
 
 def old_entries(before: float, limit: int) -> Select[int]:

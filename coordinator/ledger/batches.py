@@ -1,32 +1,32 @@
-"""Active batches: grants, reports and closing; each call requires the token of the batch."""
+"""Batches: claims, and grants, reports and closing, which require the token of the batch."""
 
 from __future__ import annotations
 
 import hmac
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence, Set
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 from sqlalchemy import Connection, Row, Select, exists, func, or_, select
 
-from common.embeddings import encoding_versions
-from common.errors import Conflict, Gone, Invalid, NotFound, TooLarge, WrongToken
+from common.errors import Conflict, FarmError, Gone, Invalid, NotFound, TooLarge, WrongToken
 from common.failures import MAX_ATTEMPTS, Blame, Failure, failure
-from common.messages import Ack, Close, GrantRequest, Report
+from common.messages import Ack, Claim, ClaimAnswer, Close, GrantRequest, Report
 from common.shot import Shot
 from common.states import AttemptEvent, AttemptState, BatchEvent, BatchState, ShotEvent, ShotState
+from coordinator.ledger.claims import claimer, compose, recall
 from coordinator.ledger.costs import card_seconds, phase_columns, work_charge
 from coordinator.ledger.duplicates import end_beaten, give_back, in_two_batches, take_from
-from coordinator.ledger.embedded import is_embedded
-from coordinator.ledger.endings import end_batch, whole_batch
+from coordinator.ledger.endings import end_batch, end_held, whole_batch
 from coordinator.ledger.failure_policy import fail_shots
 from coordinator.ledger.measurements import Held, Pace, learn, note_out_of_memory, note_peaks
-from coordinator.ledger.records import BatchTexts, Reported, StageTime
+from coordinator.ledger.records import Reported, StageTime
 from coordinator.ledger.rules import Rules
 from coordinator.ledger.schema import attempts, batches, nodes, plain, shots, works
 from coordinator.ledger.specs import quarantine_key, shot_of
-from coordinator.ledger.transactions import Write
+from coordinator.ledger.transactions import Transactions, Write, all_or_each
 from coordinator.ledger.transitions import chunks, move_attempts, move_shots
 from coordinator.ledger.trust import blame_node
 from coordinator.ledger.waiting import samples
@@ -38,29 +38,88 @@ from coordinator.scheduling.slow_path import RenderedImage, is_comparable
 _TRIMMED = "taken back for an idle node or a short job"
 
 
-def batch_row(connection: Connection, batch_id: str, token: str) -> Row[Any]:
-    """The row of a batch. Raises NotFound, or Gone if the token does not belong to the batch."""
-    row = connection.execute(select(batches).where(batches.c.id == batch_id)).one_or_none()
-    return must_match(batch_id, row, token)
+@dataclass(frozen=True, slots=True)
+class Batches:
+    transactions: Transactions
+    rules: Rules
+
+    def claim(
+        self, claim: Claim, *, ticket_lane: str, ticket_class: int, waited: bool = False
+    ) -> ClaimAnswer:
+        """Compose a batch for a node, or return the reason why there is none.
+
+        The same ticket from the same incarnation gets the same lease again; a new one returns the batch that
+        the node held, unless it has `waited` since it was first seen. Raises Gone for an older incarnation,
+        Forbidden for a ticket of another lane or class, Conflict for a ticket that has been used.
+        """
+        with self.transactions.write() as write:
+            node = claimer(write, claim, ticket_lane, ticket_class)
+            lease, holds = recall(write, claim)
+            if lease is not None:
+                return ClaimAnswer(lease=lease)
+            if waited or not holds:
+                return compose(write, self.rules, claim, node, ticket_lane)
+            # A batch that the node has forgotten is in the backlog, where `compose` looks, after a commit.
+            end_held(write, self.rules, claim.node_id, BatchEvent.RELEASED)
+        return self.claim(claim, ticket_lane=ticket_lane, ticket_class=ticket_class, waited=True)
+
+    def grants(self, requests: Sequence[tuple[str, GrantRequest]]) -> list[str | FarmError]:
+        """The quarantine keys to which shots of batches may be uploaded, many in one read.
+
+        Errors per request: Gone if the lease has ended, Conflict if the shot is not running, TooLarge if no
+        image of its size has so many bytes.
+        """
+        with self.transactions.read() as connection:
+            return all_or_each(partial(_granted_keys, connection), requests)
+
+    def reports(self, reports: Sequence[tuple[str, Report]]) -> list[Reported | FarmError]:
+        """Record shots as delivered or failed, many in one commit; repeated reports change nothing.
+
+        Errors per report: Gone if the lease has ended, Invalid if the report is inconsistent.
+        """
+        with self.transactions.write() as write:
+            return all_or_each(partial(_accept_reports, write, self.rules), reports, write.apart)
+
+    def close(self, closes: Sequence[tuple[str, Close]]) -> list[Ack | FarmError]:
+        """Close batches, many in one commit; their unfinished shots wait again.
+
+        Repeated calls change nothing. Errors per call: Gone if the lease has ended.
+        """
+        with self.transactions.write() as write:
+            return all_or_each(partial(_close_all, write, self.rules), closes, write.apart)
+
+    def trim(self, images: Mapping[str, int]) -> int:
+        """Take back the last shots of batches, by batch; they wait again. Returns how many were taken back.
+
+        What the node may have begun remains. Does nothing for a batch that has ended.
+        """
+        with self.transactions.write() as write:
+            return sum(_trim(write, self.rules, *each) for each in images.items())
+
+    def leased(self, nodes: Mapping[str, str]) -> set[str]:
+        """Of the batches, from their IDs to their nodes, those that run."""
+        with self.transactions.backlog() as backlog:
+            held = {id_: backlog.running.get(node_id) for id_, node_id in nodes.items()}
+        return {id_ for id_, batch in held.items() if batch is not None and batch.id == id_}
+
+    def finished(self, batch_ids: Iterable[str], *, closed_before: float) -> set[str]:
+        """Those of these batches that closed before `before` and have no upload without a verdict."""
+        owed = exists().where(attempts.c.batch_id == batches.c.id, attempts.c.state == AttemptState.DELIVERED)
+        needed = or_(batches.c.closed_at.is_(None), batches.c.closed_at >= closed_before, owed)
+        asked = set(batch_ids)
+        parts = (select(batches.c.id).where(batches.c.id.in_(some), needed) for some in chunks(list(asked)))
+        with self.transactions.read() as connection:
+            # Batches without a row closed long ago.
+            return asked - {batch_id for part in parts for batch_id in connection.scalars(part)}
 
 
 def must_match(batch_id: str, row: Row[Any] | None, token: str) -> Row[Any]:
-    """The row of a batch, selected by batch or by a shot in it. Raises as `batch_row` does."""
+    """The row of a batch, selected by batch or by a shot in it. Raises NotFound, or WrongToken."""
     if row is None:
         raise NotFound(f"no batch {batch_id}")
     if not hmac.compare_digest(row.token.encode(), token.encode()):
         raise WrongToken(f"the token does not belong to batch {batch_id}; drop this work")
     return row
-
-
-def finished(connection: Connection, batch_ids: Iterable[str], closed_before: float) -> set[str]:
-    """See `Ledger.finished`."""
-    owed = exists().where(attempts.c.batch_id == batches.c.id, attempts.c.state == AttemptState.DELIVERED)
-    needed = or_(batches.c.closed_at.is_(None), batches.c.closed_at >= closed_before, owed)
-    asked = set(batch_ids)
-    parts = (select(batches.c.id).where(batches.c.id.in_(some), needed) for some in chunks(list(asked)))
-    # Batches without a row closed long ago.
-    return asked - {batch_id for part in parts for batch_id in connection.scalars(part)}
 
 
 #: Bytes of the file of an image at most: for each pixel, and for its metadata. A PNG in which nothing can be
@@ -74,12 +133,12 @@ def upload_limit(shot: Shot) -> int:
     return int(width * height * _PIXEL_BYTES) + _METADATA_BYTES
 
 
-def granted_keys(connection: Connection, requests: Sequence[tuple[str, GrantRequest]]) -> list[str]:
-    """The keys of all requests, or the error of the first invalid one. See `Ledger.grants`."""
+def _granted_keys(connection: Connection, requests: Sequence[tuple[str, GrantRequest]]) -> list[str]:
+    """The keys of all requests, or the error of the first invalid one."""
     found = _attempts(connection, requests)
     known = samples(connection, {attempt.work_key for attempt in found})
     for attempt, (batch_id, request) in zip(found, requests, strict=True):
-        _must_be_leased(batch_id, attempt.batch_state, attempt.outcome)
+        must_be_leased(batch_id, attempt.batch_state, attempt.outcome)
         if attempt.state != AttemptState.RUNNING:
             raise Conflict(
                 f"shot {request.shot_id[:12]} of batch {batch_id} is {attempt.state} and needs no upload"
@@ -89,35 +148,15 @@ def granted_keys(connection: Connection, requests: Sequence[tuple[str, GrantRequ
     return [quarantine_key(batch_id, request.shot_id, request.sha256) for batch_id, request in requests]
 
 
-def texts(connection: Connection, batch_id: str, token: str, *, ended: bool = False) -> BatchTexts:
-    """See `Ledger.texts`."""
-    facts = nodes.c.terms, nodes.c.distrusted_at, nodes.c.versions
-    query = select(batches, *facts).join_from(batches, nodes)
-    row = connection.execute(query.where(batches.c.id == batch_id)).one_or_none()
-    batch = must_match(batch_id, row, token)
-    if not ended:
-        _must_be_leased(batch_id, batch.state, batch.outcome)
-    specs = select(shots.c.spec).join_from(attempts, shots).where(attempts.c.batch_id == batch_id)
-    return BatchTexts(
-        node_id=batch.node_id,
-        model=batch.model,
-        recipe=batch.recipe,
-        counts=is_embedded(batch.work_key),
-        versions=encoding_versions(batch.versions),
-        shots=[shot_of(spec) for spec in connection.scalars(specs)],
-        is_trusted=batch.terms != "volunteer" and batch.distrusted_at is None,
-    )
-
-
-def accept_reports(write: Write, rules: Rules, reports: Sequence[tuple[str, Report]]) -> list[Reported]:
-    """Record all reports, or raise the error of the first invalid one. See `Ledger.reports`."""
+def _accept_reports(write: Write, rules: Rules, reports: Sequence[tuple[str, Report]]) -> list[Reported]:
+    """Record all reports, or raise the error of the first invalid one."""
     found = _attempts(write.connection, reports)
     new: dict[str, tuple[Row[Any], Report]] = {}
     repeated = []
     first = _first_delivered(found, [report for _, report in reports])
     for attempt, (batch_id, report) in zip(found, reports, strict=True):
         if attempt.state in (AttemptState.RUNNING, AttemptState.RELEASED):
-            _must_be_leased(batch_id, attempt.batch_state, attempt.outcome)
+            must_be_leased(batch_id, attempt.batch_state, attempt.outcome)
         # A shot that was taken back from its batch is another batch's by now, or delivered by it.
         is_new = attempt.state == AttemptState.RUNNING and attempt.id not in new
         is_new &= first.get(attempt.shot_id, attempt.id) == attempt.id
@@ -168,8 +207,8 @@ def _states(write: Write, attempt_ids: Set[str], delivered: Set[str]) -> dict[st
     return known | {attempt_id: _States(*states) for attempt_id, *states in rows}
 
 
-def trim(write: Write, rules: Rules, batch_id: str, images: int) -> int:
-    """See `Ledger.trim`; returns the number of shots taken back."""
+def _trim(write: Write, rules: Rules, batch_id: str, images: int) -> int:
+    """Take back the last shots of a batch; returns their number."""
     leased = batches.c.id == batch_id, batches.c.state == plain(BatchState.LEASED)
     own = batches.c.duplicates.is_(None)
     columns = (batches.c[name] for name in ("node_id", "estimate", "pass_size"))
@@ -192,8 +231,8 @@ def trim(write: Write, rules: Rules, batch_id: str, images: int) -> int:
     return len(taken)
 
 
-def close(write: Write, rules: Rules, closes: Sequence[tuple[str, Close]]) -> list[Ack]:
-    """Close all batches, or raise the error of the first invalid call. See `Ledger.close`."""
+def _close_all(write: Write, rules: Rules, closes: Sequence[tuple[str, Close]]) -> list[Ack]:
+    """Close all batches, or raise the error of the first invalid call."""
     return [_close(write, rules, batch_id, close) for batch_id, close in closes]
 
 
@@ -202,7 +241,7 @@ def _close(write: Write, rules: Rules, batch_id: str, close: Close) -> Ack:
     batch = must_match(batch_id, row, close.token)
     if batch.state == BatchState.CLOSED:
         if batch.outcome in (BatchEvent.EXPIRED, BatchEvent.VANISHED):
-            _must_be_leased(batch_id, batch.state, batch.outcome)
+            must_be_leased(batch_id, batch.state, batch.outcome)
         return Ack(state=batch.state, repeated=True)
     kind = {"failed": close.failure or "engine_died", "oom": "out_of_memory"}.get(close.outcome)
     end_batch(
@@ -220,7 +259,7 @@ def _close(write: Write, rules: Rules, batch_id: str, close: Close) -> Ack:
     return Ack(state=BatchState.CLOSED)
 
 
-def _must_be_leased(batch_id: str, state: str, outcome: str | None) -> None:
+def must_be_leased(batch_id: str, state: str, outcome: str | None) -> None:
     if state != BatchState.LEASED:
         raise Gone(f"the lease on batch {batch_id} has ended ({outcome}); drop this work")
 
@@ -256,7 +295,8 @@ def _attempts(connection: Connection, asked: Sequence[tuple[str, _Asked]]) -> li
     for batch_id, one in asked:
         row = found.get((batch_id, one.shot_id))
         if row is None:
-            batch_row(connection, batch_id, one.token)
+            known = connection.execute(select(batches).where(batches.c.id == batch_id)).one_or_none()
+            must_match(batch_id, known, one.token)
             raise NotFound(f"batch {batch_id} does not contain shot {one.shot_id[:12]}")
         must_match(batch_id, row, one.token)
     return [found[batch_id, one.shot_id] for batch_id, one in asked]

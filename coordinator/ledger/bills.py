@@ -19,7 +19,7 @@ _SUMS = ("images", "rejected", "seconds", "joules", "cost", "electricity", "volu
 
 
 def month_lines(connection: Connection, month: str, owner: str | None) -> Iterator[BillLine]:
-    """See `Ledger.month_bill`. Reads the rows of this month alone."""
+    """See `Accounts.month_bill`. Reads the rows of this month alone."""
     query = select(monthly_charges).where(monthly_charges.c.month == month)
     if owner is not None:
         query = query.where(monthly_charges.c.owner == owner)
@@ -29,7 +29,7 @@ def month_lines(connection: Connection, month: str, owner: str | None) -> Iterat
 
 
 def job_lines(connection: Connection, job: Row[Any]) -> Iterator[BillLine]:
-    """See `Ledger.job_bill`; takes time proportional to the size of the job."""
+    """See `Accounts.job_bill`; takes time proportional to the size of the job."""
     found = [
         *(_line(row, use=use_of(row.state, row.failure)) for row in connection.execute(_tried(job))),
         *(_line(row, use="load") for row in connection.execute(_around(job, "load"))),
@@ -120,7 +120,7 @@ def _around(job: Row[Any], part: str) -> Select[Any]:
 
 
 def thanks_lines(connection: Connection, month: str, owner: str | None, rates: Money) -> Iterator[ThanksLine]:
-    """See `Ledger.thanks`."""
+    """See `Accounts.thanks`."""
     charges = monthly_charges.c
     sums = [func.sum(charges[name]).label(name) for name in ("images", "seconds", "joules", "volunteered")]
     query = (

@@ -17,7 +17,7 @@ from coordinator.ledger.costs import spent_columns
 from coordinator.ledger.duplicates import in_progress
 from coordinator.ledger.failure_policy import by_its_own_fault, failed
 from coordinator.ledger.fleet import may_claim
-from coordinator.ledger.nodes import hear, node_row, record
+from coordinator.ledger.node_rows import hear, node_row, record
 from coordinator.ledger.records import StageTime
 from coordinator.ledger.rules import Rules
 from coordinator.ledger.schema import attempts, batches, plain, shots, waiting
@@ -45,7 +45,7 @@ from coordinator.scheduling.work import Line, Lot
 
 
 def claimer(write: Write, claim: Claim, lane: str, vram_class: int) -> Row[Any]:
-    """The node that claims. Raises as `Ledger.claim` does."""
+    """The node that claims. Raises as `Batches.claim` does."""
     node = node_row(write.connection, claim.node_id, claim.incarnation)
     if lane not in node.lanes or vram_class != node.vram_class:
         raise WrongTicket(
@@ -58,7 +58,7 @@ def claimer(write: Write, claim: Claim, lane: str, vram_class: int) -> Row[Any]:
 def recall(write: Write, claim: Claim) -> tuple[Lease | None, bool]:
     """The lease that an earlier response to the same claim granted; and whether the node holds a batch.
 
-    Raises as `Ledger.claim` does.
+    Raises as `Batches.claim` does.
     """
     held = batches.c.node_id == claim.node_id, batches.c.state == plain(BatchState.LEASED)
     both = union_all(select(batches).where(batches.c.ticket == claim.ticket), select(batches).where(*held))

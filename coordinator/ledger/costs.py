@@ -111,7 +111,7 @@ def waiting(backlog: Backlog) -> Totals:
 
 
 def totals(connection: Connection, found: Totals, now: float) -> Totals:
-    """See `Ledger.totals`; `found` already contains the waiting shots."""
+    """Sums of the farm; `found` already contains the waiting shots."""
     for kind, model, lane, vram_class, label, value in connection.execute(select(tallies)):
         _read(found, kind, WorkLabels(model, lane, vram_class), label, value)
     _add_nodes(connection, found)
@@ -155,7 +155,7 @@ def _read(found: Totals, kind: str, labels: WorkLabels, label: str, value: float
 
 
 def cost_table(connection: Connection, job_id: str | None) -> list[CostRow]:
-    """See `Ledger.cost_table`."""
+    """See `Accounts.cost_table`."""
     rows: dict[tuple[str, int], _Line] = {}
     found = _of_all(connection) if job_id is None else _of_job(connection, job_id)
     for part in found:

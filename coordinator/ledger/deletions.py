@@ -25,7 +25,7 @@ from sqlalchemy import (
 from common.errors import Conflict, NotFound
 from common.states import AttemptState, ShotEvent, ShotState
 from common.views import Deleted
-from coordinator.ledger.jobs import detailed_job
+from coordinator.ledger.job_rows import detailed_job
 from coordinator.ledger.records import Doomed
 from coordinator.ledger.removals import must_be_stored, owners_jobs, take_out
 from coordinator.ledger.schema import (
@@ -39,14 +39,14 @@ from coordinator.ledger.schema import (
     shots,
     wants,
 )
-from coordinator.ledger.shots import find_shot
+from coordinator.ledger.shot_rows import find_shot
 from coordinator.ledger.tallies import OPEN
 from coordinator.ledger.transactions import Write
 from coordinator.ledger.transitions import DELETED, move_shots, wanted
 
 
 def delete_shot(write: Write, shot_id: str, job_id: str | None, by: str, owner: str | None) -> Deleted:
-    """See `Ledger.delete_shot`."""
+    """See `Images.delete`."""
     shot = find_shot(write.connection, shot_id, owner)
     having = owners_jobs(write.connection, wants, shot.id, job_id, owner)
     must_be_stored(shot)

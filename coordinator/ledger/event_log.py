@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Row, func, select
@@ -10,8 +11,9 @@ from sqlalchemy import Connection, Row, func, select
 from common.events import JobUpdate, ShotUpdate
 from common.states import ShotEvent, ShotState
 from coordinator.ledger.database import columns_of
-from coordinator.ledger.jobs import job_row
+from coordinator.ledger.job_rows import job_row
 from coordinator.ledger.schema import events, job_counts, jobs, wants
+from coordinator.ledger.transactions import Transactions
 from coordinator.ledger.transitions import DELETED, ENDED, REJECTED, chunks
 from coordinator.ledger.views import status_of
 
@@ -44,12 +46,43 @@ class EventPage(NamedTuple):
     ended: Mapping[str, int]
 
 
+@dataclass(frozen=True, slots=True)
+class EventLog:
+    transactions: Transactions
+    #: Seconds for which events are kept; None: forever.
+    keep_s: float | None
+
+    def last(self) -> int:
+        """ID of the newest event in the log; 0 if there is none."""
+        with self.transactions.read() as connection:
+            return last_id(connection)
+
+    def keeps(self, after: int) -> bool:
+        """Whether all events behind `after` are in the log, and few enough to be repeated."""
+        with self.transactions.read() as connection:
+            last = last_id(connection)
+            return _is_kept(connection, after, last, self.keep_s and self.transactions.clock() - self.keep_s)
+
+    def page(self, after: int, topic: Topic = EVERYTHING) -> EventPage:
+        """The events of the next rows behind `after`, oldest first; those of jobs come last."""
+        with self.transactions.read() as connection:
+            return _page(connection, after, topic)
+
+    def job(self, job_id: str) -> JobUpdate:
+        """The present state of a job, as of the newest event. Raises NotFound."""
+        with self.transactions.read() as connection:
+            row = job_row(connection, job_id)
+            counts = _counts(connection, [job_id]).get(job_id, {})
+            at = self.transactions.clock()
+            return _job_event(row, counts, last_id(connection), at, ended=row.ended_at is not None)
+
+
 def last_id(connection: Connection) -> int:
     """ID of the newest event; 0 if there is none."""
     return connection.scalar(select(func.max(events.c.id))) or 0
 
 
-def is_kept(connection: Connection, after: int, last: int, oldest_at: float | None) -> bool:
+def _is_kept(connection: Connection, after: int, last: int, oldest_at: float | None) -> bool:
     """Whether all events behind `after` are in the log; those before `oldest_at` may have been removed."""
     if after > last or last - after > MOST_BEHIND:
         return False
@@ -61,8 +94,7 @@ def is_kept(connection: Connection, after: int, last: int, oldest_at: float | No
     return at is not None and at >= oldest_at
 
 
-def event_page(connection: Connection, after: int, topic: Topic) -> EventPage:
-    """The events of the next rows behind `after`, oldest first; those of jobs come last."""
+def _page(connection: Connection, after: int, topic: Topic) -> EventPage:
     columns = (events.c[name] for name in ("id", "at", "noun", "subject", "event", "target", "detail"))
     told = events.c.id > after, events.c.noun.in_(("shot", "job"))
     rows = connection.execute(select(*columns).where(*told).order_by(events.c.id).limit(PAGE)).all()
@@ -86,13 +118,6 @@ def event_page(connection: Connection, after: int, topic: Topic) -> EventPage:
     # The log may have become shorter: IDs of removed events can be given again.
     last = rows[-1].id if more else last_id(connection)
     return EventPage(last, more, [event for event in shots if event.job in known], found, ended)
-
-
-def job_event(connection: Connection, job_id: str, at: float) -> JobUpdate:
-    """The present state of a job. Raises NotFound."""
-    row = job_row(connection, job_id)
-    counts = _counts(connection, [job_id]).get(job_id, {})
-    return _job_event(row, counts, last_id(connection), at, ended=row.ended_at is not None)
 
 
 def _wanted(connection: Connection, shot_ids: Collection[str], topic: Topic) -> dict[str, list[Row[Any]]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
 
 from coordinator.ledger.transactions import Transactions
 from coordinator.scheduling.expected_ends import ExpectedEnds
@@ -20,11 +19,8 @@ _REST = 20.0
 class Forecast:
     """Thread-safe."""
 
-    def __init__(
-        self, transactions: Transactions, clock: Callable[[], float], batch_s: float, *, eco: bool
-    ) -> None:
+    def __init__(self, transactions: Transactions, batch_s: float, *, eco: bool) -> None:
         self._transactions = transactions
-        self._clock = clock
         self._batch_s = batch_s
         self._eco = eco
         self._lock = threading.Lock()
@@ -36,7 +32,7 @@ class Forecast:
     def left_s(self, job_id: str) -> float | None:
         """Seconds until the last waiting image of a job is expected; None if none waits or nothing tells."""
         with self._lock:
-            now, begin = self._clock(), time.monotonic()
+            now, begin = self._transactions.clock(), time.monotonic()
             if self._seen is None or not 0 <= now - self._seen.now < max(_FRESH_S, _REST * self._took_s):
                 self._seen, self._ends, self._took_s = self._look(now), {}, 0.0
             if job_id not in self._ends:

@@ -10,7 +10,7 @@ from common.errors import NotFound
 from common.exports import exports_at
 from common.shot import Shot
 from common.views import ImageView
-from coordinator.ledger.jobs import detailed_job, job_exports
+from coordinator.ledger.job_rows import detailed_job, job_exports
 from coordinator.ledger.schema import images, shots, wants
 from coordinator.ledger.specs import shot_of
 from coordinator.ledger.views import image_view
@@ -62,7 +62,7 @@ _ALL = wants.join(shots).outerjoin(images, images.c.shot_id == shots.c.id)
 
 
 def shot_details(connection: Connection, job_id: str, position: int) -> ShotDetails:
-    """See `Ledger.shot_details`."""
+    """See `Shots.details`."""
     exports = job_exports(detailed_job(connection, job_id))
     columns = (
         wants.c.position,
@@ -102,7 +102,7 @@ def _neighbour(
 
 
 def stored_file(connection: Connection, job_id: str, position: int) -> StoredFile:
-    """See `Ledger.stored_file`."""
+    """See `Images.file`."""
     found = connection.execute(_files(job_id).where(wants.c.position == position)).one_or_none()
     if found is None:
         raise NotFound(f"image {position} of job {job_id} is not stored")
@@ -110,7 +110,7 @@ def stored_file(connection: Connection, job_id: str, position: int) -> StoredFil
 
 
 def stored_files(connection: Connection, job_id: str) -> list[StoredFile]:
-    """See `Ledger.stored_files`."""
+    """See `Images.files`."""
     detailed_job(connection, job_id)
     return [StoredFile(*row) for row in connection.execute(_files(job_id).order_by(wants.c.position))]
 

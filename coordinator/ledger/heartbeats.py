@@ -15,7 +15,7 @@ from coordinator.ledger.batches import must_match
 from coordinator.ledger.charges import Charge, Charged, utc_month
 from coordinator.ledger.costs import idle_charge, spent_columns
 from coordinator.ledger.endings import account_late
-from coordinator.ledger.nodes import LOADED, must_speak_for
+from coordinator.ledger.node_rows import LOADED, must_speak_for
 from coordinator.ledger.rules import Rules
 from coordinator.ledger.schema import attempts, batches, jobs, nodes, shots
 from coordinator.ledger.transactions import Write
@@ -28,7 +28,7 @@ _WORKING = (NodeState.READY, NodeState.BUSY, NodeState.SELFTEST, NodeState.LOST)
 def answer_heartbeats(
     write: Write, rules: Rules, beats: Sequence[tuple[str, Heartbeat]]
 ) -> list[HeartbeatAnswer | Gone | NotFound]:
-    """See `Ledger.heartbeats`."""
+    """See `Nodes.heartbeats`."""
     answers: dict[int, HeartbeatAnswer | Gone | NotFound] = {}
     rest = dict(enumerate(beats))
     while rest:
@@ -69,7 +69,7 @@ def _answer_turn(
 def answer_listeners(
     connection: Connection, calls: Sequence[tuple[str, Listen]]
 ) -> list[HeartbeatAnswer | Gone | NotFound]:
-    """See `Ledger.orders`."""
+    """See `Nodes.orders`."""
     found = _callers(connection, calls)
     unwanted = _unwanted(connection, [caller for caller in found if isinstance(caller, _Caller)])
     return [_orders(caller, unwanted) if isinstance(caller, _Caller) else caller for caller in found]

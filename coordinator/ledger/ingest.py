@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection, Row, Select, and_, case, insert, select, update
@@ -21,7 +23,7 @@ from coordinator.ledger.records import StageTime
 from coordinator.ledger.rules import Rules
 from coordinator.ledger.schema import ATTEMPT_PHASES, attempts, batches, images, jobs, shots, wants
 from coordinator.ledger.specs import image_key
-from coordinator.ledger.transactions import Write
+from coordinator.ledger.transactions import Transactions, Write, all_or_each
 from coordinator.ledger.transitions import move_attempts, move_shots
 from coordinator.ledger.trust import Good, blame_node, blame_others, credit_nodes
 
@@ -29,15 +31,26 @@ from coordinator.ledger.trust import Good, blame_node, blame_others, credit_node
 _Judged = tuple[Row[Any], Verdict]
 
 
-def hand_over(write: Write, attempt_ids: Sequence[str]) -> list[Delivery | FarmError]:
-    """See `Ledger.deliveries`."""
-    rows = _attempts(write.connection, set(attempt_ids))
-    answers = [_delivery(attempt_id, rows.get(attempt_id)) for attempt_id in attempt_ids]
-    begun = {answer.attempt_id for answer in answers if isinstance(answer, Delivery)}
-    if begun:
-        again = update(attempts).where(attempts.c.id.in_(begun)).values(tries=attempts.c.tries + 1)
-        write.connection.execute(again)
-    return answers
+@dataclass(frozen=True, slots=True)
+class Ingest:
+    transactions: Transactions
+    rules: Rules
+
+    def deliveries(self, attempt_ids: Sequence[str]) -> list[Delivery | FarmError]:
+        """What ingest needs to check uploads; each counts as one try. Conflict for a settled attempt."""
+        with self.transactions.write() as write:
+            rows = _attempts(write.connection, set(attempt_ids))
+            answers = [_delivery(attempt_id, rows.get(attempt_id)) for attempt_id in attempt_ids]
+            begun = {answer.attempt_id for answer in answers if isinstance(answer, Delivery)}
+            if begun:
+                again = update(attempts).where(attempts.c.id.in_(begun)).values(tries=attempts.c.tries + 1)
+                write.connection.execute(again)
+            return answers
+
+    def verdicts(self, verdicts: Sequence[tuple[str, Verdict]]) -> list[Ack | FarmError]:
+        """Settle delivered attempts by verdict, many in one commit; repeated verdicts change nothing."""
+        with self.transactions.write() as write:
+            return all_or_each(partial(_judge, write, self.rules), verdicts, write.apart)
 
 
 def _delivery(attempt_id: str, row: Row[Any] | None) -> Delivery | FarmError:
@@ -61,8 +74,8 @@ def _delivery(attempt_id: str, row: Row[Any] | None) -> Delivery | FarmError:
     )
 
 
-def judge(write: Write, rules: Rules, verdicts: Sequence[tuple[str, Verdict]]) -> list[Ack]:
-    """Settle all attempts, or raise the error of the first invalid verdict. See `Ledger.verdicts`."""
+def _judge(write: Write, rules: Rules, verdicts: Sequence[tuple[str, Verdict]]) -> list[Ack]:
+    """Settle all attempts, or raise the error of the first invalid verdict."""
     rows = _attempts(write.connection, {attempt_id for attempt_id, _ in verdicts})
     new: dict[str, _Judged] = {}
     repeated = []

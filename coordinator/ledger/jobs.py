@@ -1,189 +1,213 @@
-"""Jobs: operations of users on jobs, which affect the wants of the job and thereby its shots."""
+"""Jobs: their submission, what users do with them, which affects their wants and thereby shots, and views."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import UTC, datetime
-from typing import Any, Final
+import secrets
+from collections.abc import Collection, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, String, bindparam, func, select, update
+from sqlalchemy import Connection, Row, func, select, update
 
-from common.errors import Conflict, Gone, NotFound
-from common.exports import Export, JobExports
-from common.states import AttemptState, BatchState, ShotState
-from coordinator.ledger.database import columns_of
+from common.errors import Conflict, FarmError, NotFound
+from common.states import BatchState, ShotState
+from common.views import JobProgress, JobSummary, JobView
+from coordinator.ledger import overview, views
 from coordinator.ledger.failure_policy import pause
-from coordinator.ledger.fleet import members
-from coordinator.ledger.measurements import recall_types
-from coordinator.ledger.schema import attempts, batches, jobs, plain, shots, wants
-from coordinator.ledger.shots import find_shot, give_fresh_start
-from coordinator.ledger.transactions import Write
-from coordinator.ledger.transitions import (
-    ACCEPTED,
-    CANCELLED,
-    RESUMED,
-    chunks,
-    counted_as,
-    drop_all_unwanted,
-    drop_unwanted,
-    note_job,
-)
-from coordinator.ledger.usage import recall_usage
-from coordinator.ledger.waiting import amounts, samples
-from coordinator.scheduling.changes import (
-    BatchFound,
-    JobClosed,
-    JobOpened,
-    JobPrioritised,
-    NodesChanged,
-    ShotsWaiting,
-)
-from coordinator.scheduling.running import RunningBatch
-from coordinator.scheduling.work import Amounts, OpenJob
+from coordinator.ledger.forecast import Forecast
+from coordinator.ledger.idempotency import submitted_before
+from coordinator.ledger.job_rows import detailed_job, job_row
+from coordinator.ledger.leadership import Replaced
+from coordinator.ledger.opening import open_job
+from coordinator.ledger.overview import Overview
+from coordinator.ledger.records import Act, JobName, NewJob, PlacedShot, Repeatable, Stuck, SubmittedJob
+from coordinator.ledger.schema import batches, jobs, plain, shots, wants
+from coordinator.ledger.shot_rows import accept_failed, give_fresh_start
+from coordinator.ledger.submit import begin_job, fill_job
+from coordinator.ledger.transactions import Transactions, Write
+from coordinator.ledger.transitions import CANCELLED, RESUMED, chunks, drop_unwanted, note_job
+from coordinator.scheduling.changes import JobClosed, JobPrioritised
 
-#: All columns of a job but its manifest, which may have megabytes: only `manifest_of` reads it.
-JOB: Final = tuple(column for column in jobs.c if column.name != "manifest")
-#: Built once, as nearly every call about a job reads it.
-_JOB_ROW: Final = select(*JOB).where(jobs.c.id == bindparam("job", type_=String))
+_Job = TypeVar("_Job", bound=JobProgress)
 
 
-def job_row(connection: Connection, job_id: str) -> Row[Any]:
-    row = connection.execute(_JOB_ROW, {"job": job_id}).one_or_none()
-    if row is None:
-        raise NotFound(f"no job {job_id}; `farm jobs` lists them")
-    return row
+@dataclass(frozen=True, slots=True)
+class Jobs:
+    """Methods raise NotFound for a job that does not exist."""
+
+    transactions: Transactions
+    forecast: Forecast
+    currency: str
+    #: Failed submissions that are not cancelled yet.
+    _broken_off: set[str] = field(init=False, default_factory=set)
+
+    def submit(self, job: NewJob, shots: Iterable[PlacedShot], act: Act | None = None) -> SubmittedJob:
+        """Add a new job with its shots. Stored images are reused, shots of other jobs are shared.
+
+        Commits in chunks; no shot is claimed before the last one. Raises Conflict if the job is cancelled,
+        OverQuota if its key allows fewer images.
+        """
+        job_id = f"j-{secrets.token_hex(4)}"
+        try:
+            with self.transactions.write(act and act._replace(subject=job_id, detail=job.name)) as write:
+                begin_job(write, job_id, job)
+            return fill_job(self.transactions, job_id, shots)
+        except Replaced:
+            raise
+        except BaseException:
+            self._broken_off.add(job_id)
+            with suppress(FarmError):  # the next sweep cancels it
+                self.cancel_broken_off()
+            raise
+
+    def cancel_broken_off(self) -> list[Stuck]:
+        """Cancel failed submissions; returns those that cannot be cancelled. The next call retries."""
+        stuck = []
+        for job_id in tuple(self._broken_off):
+            try:
+                with suppress(NotFound):  # not even its beginning was committed
+                    self.cancel(job_id)
+            except Conflict as error:
+                stuck.append(Stuck(f"job {job_id}", job_id, str(error)))
+            else:
+                self._broken_off.discard(job_id)
+        return stuck
+
+    def cancel_cut_off(self) -> None:
+        """Cancel submissions that the end of the last coordinator interrupted. Call it after a start."""
+        cut_off = select(jobs.c.id).where(jobs.c.complete.is_(False), jobs.c.intent != "cancelled")
+        with self.transactions.write() as write:
+            for job_id in write.connection.scalars(cut_off).all():
+                reason = "the coordinator stopped while it was submitted; submit it again"
+                drop_unwanted(write, _cancel(write, job_id, reason))
+
+    def submitted_before(self, request: Repeatable) -> tuple[JobName, SubmittedJob] | None:
+        """The job of an earlier request with the same `Idempotency-Key`; None if there is none.
+
+        Raises Invalid if that was another request, Conflict if it is not answered yet.
+        """
+        with self.transactions.read() as connection:
+            return submitted_before(connection, request)
+
+    def page(
+        self,
+        owner: str | None,
+        *,
+        after: tuple[float, str] | None = None,
+        limit: int,
+        statuses: Collection[str] = (),
+    ) -> tuple[list[JobSummary], tuple[float, str] | None]:
+        """Some jobs of an owner (None: of all), newest first, after a time and an ID; and where to go on.
+
+        With `statuses`, others are left out; as the page looks at a bounded number of jobs, it may be short.
+        """
+        with self.transactions.read() as connection:
+            return views.job_page(connection, self.currency, owner, after, limit, statuses)
+
+    def summaries(self, owner: str | None = None) -> list[JobSummary]:
+        """The jobs of an owner (None: of all), newest first."""
+        with self.transactions.read() as connection:
+            return views.job_summaries(connection, self.currency, owner)
+
+    def overview(self, owner: str | None = None) -> Overview:
+        """The jobs of an owner (None: of all) that have work, then the newest, and what they cost lately."""
+        with self.transactions.backlog() as backlog:
+            busy = {line.job_id for line in backlog.lines}
+            busy |= {batch.job_id for batch in backlog.running.values()}
+        with self.transactions.read() as connection:
+            found = overview.overview(connection, owner, busy, self.transactions.clock(), self.currency)
+        return found._replace(jobs=[self._with_end(job) for job in found.jobs])
+
+    def progress(self, job_ids: Sequence[str]) -> list[JobProgress]:
+        """How far these jobs are, in this order; jobs that do not exist are left out."""
+        with self.transactions.read() as connection:
+            rows = overview.job_rows(connection, job_ids)
+            found = views.job_progress(connection, rows, self.transactions.clock(), self.currency)
+        return [self._with_end(job) for job in found]
+
+    def view(self, job_id: str) -> JobView:
+        with self.transactions.read() as connection:
+            view = views.job_view(connection, job_id, self.transactions.clock(), self.currency)
+        return self._with_end(view)
+
+    def _with_end(self, view: _Job) -> _Job:
+        """With `eta_s` as the forecast has it, where the job waits for its turn."""
+        left_s = self.forecast.left_s(view.id) if views.is_in_line(view) else None
+        return view if left_s is None else view.model_copy(update={"eta_s": max(left_s, view.eta_s or 0.0)})
+
+    def owner(self, job_id: str) -> str:
+        """Whose job it is; this never changes."""
+        with self.transactions.read() as connection:
+            return str(job_row(connection, job_id).owner)
+
+    def manifest(self, job_id: str) -> str:
+        """The manifest as it was submitted."""
+        with self.transactions.read() as connection:
+            job_row(connection, job_id)
+            return str(connection.scalar(select(jobs.c.manifest).where(jobs.c.id == job_id)))
+
+    def cancel(self, job_id: str, *, act: Act | None = None) -> None:
+        """Withdraw its wants. Shots that no other job wants are cancelled; their nodes hear it at once."""
+        with self.transactions.write(act) as write:
+            ids = _cancel(write, job_id)
+        # Release the lock between chunks, so that heartbeats do not wait for a large job.
+        for some in chunks(ids):
+            with self.transactions.write() as write:
+                drop_unwanted(write, some)
+
+    def pause(self, job_id: str, reason: str = "", *, act: Act | None = None) -> None:
+        """Stop claims for a job; running shots finish. Raises Conflict if it is cancelled."""
+        with self.transactions.write(act) as write:
+            _must_live(detailed_job(write.connection, job_id))
+            pause(write, job_id, reason)
+
+    def resume(self, job_id: str, *, act: Act | None = None) -> None:
+        """Undo `pause`. Raises Conflict if the job is cancelled."""
+        with self.transactions.write(act) as write:
+            job = detailed_job(write.connection, job_id)
+            _must_live(job)
+            if job.intent != "active":
+                _continue(write, job)
+                open_job(write, job_id)
+
+    def prioritise(self, job_id: str, priority: int, *, act: Act | None = None) -> None:
+        with self.transactions.write(act) as write:
+            job_row(write.connection, job_id)
+            _set(write, job_id, priority=priority)
+            write.changes.append(JobPrioritised(job_id, priority))
+
+    def retry(self, job_id: str, *, act: Act | None = None) -> int:
+        """Reset its failed shots and continue it; returns their number. Raises Conflict if cancelled."""
+        with self.transactions.write(act) as write:
+            _must_live(detailed_job(write.connection, job_id))
+            if not _shots_in(write.connection, job_id, ShotState.FAILED):
+                # A pause for another reason remains.
+                return 0
+            return _begin_anew(write, job_id, ShotState.FAILED)
+
+    def requeue(self, job_id: str, *, act: Act | None = None) -> int:
+        """As `retry`, also for cancelled jobs, cancelled shots, and shots too large for all classes.
+
+        Raises Conflict if the job was not submitted completely.
+        """
+        with self.transactions.write(act) as write:
+            if not detailed_job(write.connection, job_id).complete:
+                raise Conflict(f"job {job_id} was never submitted completely; submit it again")
+            accept_failed(write, [job_id], wants.c.accepted.is_(True), accepted=False)
+            return _begin_anew(write, job_id, ShotState.FAILED, ShotState.CANCELLED, ShotState.UNSCHEDULABLE)
+
+    def accept_failures(self, job_id: str, *, act: Act | None = None) -> int:
+        """Accept its failed shots as permanently missing, for this job only; returns their number."""
+        with self.transactions.write(act) as write:
+            detailed_job(write.connection, job_id)
+            ids = _shots_in(write.connection, job_id, ShotState.FAILED)
+            for some in chunks(ids):
+                accept_failed(write, [job_id], wants.c.shot_id.in_(some))
+            return len(ids)
 
 
-def manifest_of(connection: Connection, job_id: str) -> str:
-    """The manifest of a job as it was submitted. Raises NotFound."""
-    job_row(connection, job_id)
-    return str(connection.scalar(select(jobs.c.manifest).where(jobs.c.id == job_id)))
-
-
-def detailed_job(connection: Connection, job_id: str) -> Row[Any]:
-    """The row of a job with details. Raises NotFound, or Gone if retention has removed them."""
-    row = job_row(connection, job_id)
-    if row.thinning_at is not None:
-        raise Gone(f"job {job_id} ended on {_day(row.ended_at)}: {details_removed(row.thinning_at)}")
-    return row
-
-
-def job_exports(row: Row[Any]) -> JobExports:
-    """The files of the images of a job."""
-    return tuple((first, tuple(Export(**each) for each in exports)) for first, exports in row.exports)
-
-
-def details_removed(at: float) -> str:
-    """What retention has removed of a job, when, and what to do."""
-    return (
-        f"its shots, attempts and events were removed on {_day(at)} (setting `retention.details_days`); "
-        "submit its manifest again to get its images, stored ones are reused"
-    )
-
-
-def _day(at: float) -> str:
-    return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d}"
-
-
-def open_job(write: Write, job_id: str) -> None:
-    """Open a job for claims after this commit, if it is active and completely submitted."""
-    row = job_row(write.connection, job_id)
-    if row.intent == "active" and row.complete:
-        _open(write, [row], amounts(write.connection, job_id))
-
-
-def open_jobs(write: Write) -> None:
-    """Open every active job, with the recent use of each owner.
-
-    Reads only waiting shots, not all wants: finished jobs remain active, because their shots may be
-    requested again.
-    """
-    # A cancellation may have been interrupted between its chunks.
-    drop_all_unwanted(write)
-    recall_usage(write)
-    recall_types(write)
-    write.changes.append(NodesChanged(members(write.connection)))
-    columns = (
-        jobs.c.id,
-        jobs.c.owner,
-        jobs.c.lane,
-        jobs.c.priority,
-        jobs.c.submitted_at,
-        jobs.c.max_cost,
-        jobs.c.cost,
-        jobs.c.eco,
-    )
-    active: Select[Any] = select(*columns).where(
-        jobs.c.intent == "active", jobs.c.complete, jobs.c.thinning_at.is_(None)
-    )
-    rows = write.connection.execute(active.order_by(jobs.c.submitted_at)).all()
-    _open(write, rows, amounts(write.connection))
-
-
-def _open(write: Write, rows: Sequence[Row[Any]], lines: Amounts) -> None:
-    running = _running(write.connection, write.now)
-    known = samples(
-        write.connection, {line.work_key for line in lines} | {one.batch.work_key for one in running}
-    )
-    reserved = _in_hand(write.connection)
-    for row in rows:
-        job = OpenJob(
-            **columns_of(row, "owner", "lane", "priority", "submitted_at", "max_cost", "cost", "eco"),
-            reserved=reserved.get(row.id, {}),
-        )
-        write.changes.append(JobOpened(row.id, job))
-    write.changes += running
-    write.changes.append(ShotsWaiting(lines, known))
-
-
-def cancel_cut_off(write: Write) -> None:
-    """Cancel interrupted submissions after a start."""
-    cut_off = select(jobs.c.id).where(jobs.c.complete.is_(False), jobs.c.intent != "cancelled")
-    for job_id in write.connection.scalars(cut_off).all():
-        reason = "the coordinator stopped while it was submitted; submit it again"
-        drop_unwanted(write, cancel_job(write, job_id, reason))
-
-
-def _running(connection: Connection, now: float) -> list[BatchFound]:
-    """Every active batch with unfinished shots, as if its node began with the first of them now."""
-    columns = (batches.c[name] for name in ("id", "node_id", "job_id", "work_key", "pass_size", "duplicates"))
-    leased = select(*columns).where(batches.c.state == plain(BatchState.LEASED))
-    found = {row.id: row for row in connection.execute(leased)}
-    running: list[BatchFound] = []
-    for some in chunks(list(found)):
-        unfinished: Select[Any] = (
-            select(attempts.c.batch_id, func.count(), func.max(shots.c.min_class))
-            .join_from(attempts, shots)
-            .where(attempts.c.batch_id.in_(some), attempts.c.state == plain(AttemptState.RUNNING))
-            .group_by(attempts.c.batch_id)
-        )
-        for batch_id, left, min_class in connection.execute(unfinished):
-            row = found[batch_id]
-            batch = RunningBatch(
-                id=batch_id,
-                job_id=row.job_id,
-                work_key=row.work_key,
-                min_class=min_class,
-                left=left,
-                pass_size=row.pass_size,
-                since=now,
-                image_s=None,
-                duplicates=row.duplicates,
-            )
-            running.append(BatchFound(row.node_id, batch))
-    return running
-
-
-def _in_hand(connection: Connection) -> dict[str, dict[str, float]]:
-    """Estimated cost of each active batch, by job."""
-    leased = batches.c.state == plain(BatchState.LEASED), batches.c.estimate > 0
-    found: dict[str, dict[str, float]] = {}
-    for row in connection.execute(select(batches.c.id, batches.c.job_id, batches.c.estimate).where(*leased)):
-        found.setdefault(row.job_id, {})[row.id] = row.estimate
-    return found
-
-
-def cancel_job(write: Write, job_id: str, reason: str = "") -> list[str]:
+def _cancel(write: Write, job_id: str, reason: str = "") -> list[str]:
     """Cancel a job; returns its shots for `drop_unwanted`."""
     job_row(write.connection, job_id)
     since = func.coalesce(jobs.c.paused_at, write.now)
@@ -199,42 +223,6 @@ def _holders_of_cancelled(connection: Connection) -> Sequence[str]:
     """Nodes with a batch of a cancelled job; another job may have wanted shots of it until now."""
     leased = batches.c.state == plain(BatchState.LEASED), jobs.c.intent == "cancelled"
     return connection.scalars(select(batches.c.node_id).join_from(batches, jobs).where(*leased)).all()
-
-
-def pause_job(write: Write, job_id: str, reason: str) -> None:
-    _must_live(detailed_job(write.connection, job_id))
-    pause(write, job_id, reason)
-
-
-def resume_job(write: Write, job_id: str) -> None:
-    job = detailed_job(write.connection, job_id)
-    _must_live(job)
-    if job.intent != "active":
-        _continue(write, job)
-        open_job(write, job_id)
-
-
-def prioritise_job(write: Write, job_id: str, priority: int) -> None:
-    job_row(write.connection, job_id)
-    _set(write, job_id, priority=priority)
-    write.changes.append(JobPrioritised(job_id, priority))
-
-
-def retry_job(write: Write, job_id: str) -> int:
-    """See `Ledger.retry_job`."""
-    _must_live(detailed_job(write.connection, job_id))
-    if not _shots_in(write.connection, job_id, ShotState.FAILED):
-        # A pause for another reason remains.
-        return 0
-    return _begin_anew(write, job_id, ShotState.FAILED)
-
-
-def requeue_job(write: Write, job_id: str) -> int:
-    """See `Ledger.requeue_job`."""
-    if not detailed_job(write.connection, job_id).complete:
-        raise Conflict(f"job {job_id} was never submitted completely; submit it again")
-    _accept(write, [job_id], wants.c.accepted.is_(True), accepted=False)
-    return _begin_anew(write, job_id, ShotState.FAILED, ShotState.CANCELLED, ShotState.UNSCHEDULABLE)
 
 
 def _begin_anew(write: Write, job_id: str, *states: ShotState) -> int:
@@ -256,51 +244,6 @@ def _continue(write: Write, job: Row[Any]) -> None:
     rest_s = 0.0 if since is None else max(0.0, write.now - since)
     _set(write, job.id, intent="active", reason="", paused_at=None, paused_s=jobs.c.paused_s + rest_s)
     note_job(write, job.id, RESUMED)
-
-
-def accept_failures(write: Write, job_id: str) -> int:
-    """See `Ledger.accept_failures`."""
-    detailed_job(write.connection, job_id)
-    ids = _shots_in(write.connection, job_id, ShotState.FAILED)
-    for some in chunks(ids):
-        _accept(write, [job_id], wants.c.shot_id.in_(some))
-    return len(ids)
-
-
-def accept_shot(write: Write, shot_id: str, job_id: str | None, owner: str | None) -> str:
-    """See `Ledger.accept_shot`."""
-    shot = find_shot(write.connection, shot_id, owner)
-    if shot.state != ShotState.FAILED:
-        raise Conflict(f"shot {shot.id[:12]} is {shot.state}: only a failed shot can be accepted")
-    mine = wants.c.shot_id == shot.id, wants.c.again.is_(False), wants.c.accepted.is_(False)
-    query = select(jobs.c.id, jobs.c.owner).select_from(wants.join(jobs)).where(*mine)
-    if job_id is not None:
-        query = query.where(jobs.c.id == detailed_job(write.connection, job_id).id)
-    if owner is not None:
-        query = query.where(jobs.c.owner == owner)
-    wanting = write.connection.execute(query.where(jobs.c.intent != "cancelled")).all()
-    if not wanting:
-        whose = f"job {job_id} does not wait" if job_id else "no job waits"
-        raise Conflict(f"shot {shot.id[:12]}: {whose} for it; it may have been accepted already")
-    if len({row.owner for row in wanting}) > 1:
-        named = ", ".join(f"{row.id} of {row.owner}" for row in wanting)
-        raise Conflict(f"shot {shot.id[:12]} is wanted by {named}: select one with `--job`")
-    _accept(write, [row.id for row in wanting], wants.c.shot_id == shot.id)
-    return str(shot.id)
-
-
-def _accept(
-    write: Write, job_ids: Sequence[str], shot: ColumnElement[bool], *, accepted: bool = True
-) -> None:
-    """Accept failed shots as permanently missing for these jobs; other jobs that want them still wait."""
-    mine = wants.c.job_id.in_(job_ids), wants.c.again.is_(False), shot, wants.c.accepted.is_not(accepted)
-    failed = select(wants.c.job_id, func.count()).select_from(wants.join(shots)).where(*mine)
-    failed = failed.where(shots.c.state == plain(ShotState.FAILED)).group_by(wants.c.job_id)
-    for job_id, number in write.connection.execute(failed):
-        write.sums.count(job_id, counted_as(ShotState.FAILED, not accepted), -number)
-        write.sums.count(job_id, counted_as(ShotState.FAILED, accepted), number)
-        note_job(write, job_id, ACCEPTED)
-    write.connection.execute(update(wants).where(*mine).values(accepted=accepted))
 
 
 def _set(write: Write, job_id: str, **values: Any) -> None:

@@ -66,7 +66,7 @@ def _check(write: Write, key: str, quota: Allowance, images: int) -> None:
 
 
 def room(connection: Connection, key: str, now: float) -> Room | None:
-    """See `Ledger.key_room`."""
+    """What jobs of a key may still cost; None: no limit."""
     text = connection.scalar(select(keys.c.max_cost).where(keys.c.name == key))
     if text is None:
         return None

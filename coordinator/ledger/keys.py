@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,22 +12,92 @@ from common.allowance import PERIODS, allowance
 from common.errors import Conflict, NotFound
 from common.key_messages import KeyLimits, KeyView, NewKey, Rotation
 from common.keys import key_id
-from coordinator.ledger.key_usage import used
-from coordinator.ledger.records import StoredKey
+from coordinator.ledger import webhooks
+from coordinator.ledger.key_usage import room, used
+from coordinator.ledger.records import Act, Room, StoredKey
 from coordinator.ledger.schema import keys
-from coordinator.ledger.transactions import Write
+from coordinator.ledger.transactions import Transactions, Write
 
 
-def stored_keys(connection: Connection) -> list[StoredKey]:
-    """All keys, revoked ones too; the newest first."""
+@dataclass(frozen=True, slots=True)
+class StoredKeys:
+    transactions: Transactions
+    currency: str
+
+    def stored(self) -> list[StoredKey]:
+        """All keys, revoked ones too; the newest first."""
+        with self.transactions.read() as connection:
+            return _all(connection)
+
+    def views(self, name: str | None = None) -> list[KeyView]:
+        """All keys with what they used, or the one of this name."""
+        with self.transactions.read() as connection:
+            now = self.transactions.clock()
+            stored = [one.view for one in _all(connection) if name in (None, one.view.name)]
+            return [_with_usage(connection, view, now, self.currency) for view in stored]
+
+    def room(self, name: str) -> Room | None:
+        """What jobs of this key may still cost; None: no limit."""
+        with self.transactions.read() as connection:
+            return room(connection, name, self.transactions.clock())
+
+    def create(self, new: NewKey, digest: str, *, act: Act | None = None) -> StoredKey:
+        """Add a key by its SHA-256. Raises Conflict if there is or was one of this name."""
+        with self.transactions.write(act) as write:
+            known = write.connection.execute(select(keys).where(keys.c.name == new.name)).one_or_none()
+            if known is not None:
+                ended = f", revoked on {_day(known.revoked_at)}" if known.revoked_at is not None else ""
+                renew = "" if ended else f", or `farm keys rotate {new.name}`"
+                raise Conflict(f"there is a key {new.name} already{ended}: choose another name{renew}")
+            row = new.model_dump(mode="json", exclude={"valid_s"}) | {
+                "digest": digest,
+                "created_at": write.now,
+                "created_by": write.act.by if write.act else "",
+                "expires_at": None if new.valid_s is None else write.now + new.valid_s,
+            }
+            write.connection.execute(insert(keys), [row])
+            return _key(write.connection, new.name)
+
+    def rotate(self, name: str, digest: str, rotation: Rotation, *, act: Act | None = None) -> StoredKey:
+        """Replace a key; the old one remains valid for a grace, one before it ends.
+
+        Raises NotFound, or Conflict if it is revoked, or has expired and is not prolonged.
+        """
+        with self.transactions.write(act) as write:
+            known = _live(write, name)
+            expires_at = known.expires_at if rotation.valid_s is None else write.now + rotation.valid_s
+            if expires_at is not None and expires_at <= write.now:
+                raise Conflict(
+                    f"key {name} expired on {_day(expires_at)}: say for how long the new one is valid, "
+                    "as in `--expires 90d`"
+                )
+            old_until = write.now + rotation.grace_s
+            if known.expires_at is not None:
+                old_until = min(old_until, known.expires_at)
+            # Whoever still has the old key is told what became of it.
+            old = {"old_digest": known.digest, "old_until": old_until}
+            _set(write, name, **old, digest=digest, expires_at=expires_at)
+            return _key(write.connection, name)
+
+    def limit(self, name: str, limits: KeyLimits, *, act: Act | None = None) -> StoredKey:
+        """Replace the limits of a key. Raises as `rotate` does."""
+        with self.transactions.write(act) as write:
+            _live(write, name)
+            _set(write, name, **limits.model_dump(mode="json"))
+            return _key(write.connection, name)
+
+    def revoke(self, name: str, *, act: Act | None = None) -> StoredKey:
+        """End a key for good, and its webhooks with it. Raises as `rotate` does."""
+        with self.transactions.write(act) as write:
+            webhooks.remove_of_key(write, name)
+            _live(write, name)
+            _set(write, name, revoked_at=write.now)
+            return _key(write.connection, name)
+
+
+def _all(connection: Connection) -> list[StoredKey]:
     rows = connection.execute(select(keys).order_by(keys.c.created_at.desc(), keys.c.name))
     return [_stored(row) for row in rows]
-
-
-def key_views(connection: Connection, now: float, currency: str, name: str | None = None) -> list[KeyView]:
-    """See `Ledger.key_views`."""
-    stored = [one.view for one in stored_keys(connection) if name in (None, one.view.name)]
-    return [_with_usage(connection, view, now, currency) for view in stored]
 
 
 def _with_usage(connection: Connection, view: KeyView, now: float, currency: str) -> KeyView:
@@ -37,55 +108,6 @@ def _with_usage(connection: Connection, view: KeyView, now: float, currency: str
         "used_cost": used(connection, view.name, by_month, now).cost,
     }
     return view.model_copy(update=usage | {"currency": currency})
-
-
-def limit_key(write: Write, name: str, limits: KeyLimits) -> StoredKey:
-    """See `Ledger.limit_key`."""
-    _live(write, name)
-    _set(write, name, **limits.model_dump(mode="json"))
-    return _key(write.connection, name)
-
-
-def create_key(write: Write, new: NewKey, digest: str) -> StoredKey:
-    """See `Ledger.create_key`."""
-    known = write.connection.execute(select(keys).where(keys.c.name == new.name)).one_or_none()
-    if known is not None:
-        ended = f", revoked on {_day(known.revoked_at)}" if known.revoked_at is not None else ""
-        renew = "" if ended else f", or `farm keys rotate {new.name}`"
-        raise Conflict(f"there is a key {new.name} already{ended}: choose another name{renew}")
-    row = new.model_dump(mode="json", exclude={"valid_s"}) | {
-        "digest": digest,
-        "created_at": write.now,
-        "created_by": write.act.by if write.act else "",
-        "expires_at": None if new.valid_s is None else write.now + new.valid_s,
-    }
-    write.connection.execute(insert(keys), [row])
-    return _key(write.connection, new.name)
-
-
-def rotate_key(write: Write, name: str, digest: str, rotation: Rotation) -> StoredKey:
-    """See `Ledger.rotate_key`."""
-    known = _live(write, name)
-    expires_at = known.expires_at if rotation.valid_s is None else write.now + rotation.valid_s
-    if expires_at is not None and expires_at <= write.now:
-        raise Conflict(
-            f"key {name} expired on {_day(expires_at)}: say for how long the new one is valid, "
-            "as in `--expires 90d`"
-        )
-    old_until = write.now + rotation.grace_s
-    if known.expires_at is not None:
-        old_until = min(old_until, known.expires_at)
-    # Whoever still has the old key is told what became of it.
-    old = {"old_digest": known.digest, "old_until": old_until}
-    _set(write, name, **old, digest=digest, expires_at=expires_at)
-    return _key(write.connection, name)
-
-
-def revoke_key(write: Write, name: str) -> StoredKey:
-    """See `Ledger.revoke_key`."""
-    _live(write, name)
-    _set(write, name, revoked_at=write.now)
-    return _key(write.connection, name)
 
 
 def _live(write: Write, name: str) -> Row[Any]:

@@ -1,56 +1,169 @@
-"""Nodes: joining, liveness, and operations of operators and owners."""
+"""Nodes: joining, liveness, and what operators and owners decide about them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, func, insert, select, update
+from sqlalchemy import Row, func, insert, select
 
 from common.catalog import Catalog
 from common.errors import Conflict, Gone, NotFound
 from common.fit import peak_limit
-from common.messages import CardFacts, Holdings, Join, Measurements, NewHoldings
+from common.messages import Heartbeat, HeartbeatAnswer, Holdings, Join, Listen, Measurements, NewHoldings
 from common.nodes import Card
-from common.states import NODE, BatchEvent, BatchState, NodeEvent, NodeState, ShotEvent, ShotState
-from common.views import NodeView, SlowPathView, Who
+from common.states import BatchEvent, NodeEvent, NodeState, ShotEvent, ShotState
+from common.views import MemoryView, NodeView, Who
 from coordinator.ledger import trust
-from coordinator.ledger.database import columns_of
 from coordinator.ledger.endings import end_held
-from coordinator.ledger.fleet import members
-from coordinator.ledger.measurements import note_trials
-from coordinator.ledger.records import JoinedNode
+from coordinator.ledger.heartbeats import answer_heartbeats, answer_listeners
+from coordinator.ledger.measurements import memory_views, note_trials
+from coordinator.ledger.node_rows import hear, node_row, record
+from coordinator.ledger.node_views import node_views
+from coordinator.ledger.records import Act, JoinedNode
 from coordinator.ledger.rules import Rules
-from coordinator.ledger.schema import attempts, batches, nodes, plain, shots
-from coordinator.ledger.transactions import Write
+from coordinator.ledger.schema import attempts, nodes, plain, shots
+from coordinator.ledger.transactions import Transactions, Write
 from coordinator.ledger.transitions import move_node, move_shots
 from coordinator.ledger.trust import doubt_node
 from coordinator.ledger.waiting import samples
-from coordinator.scheduling.member import Member, card_of
-from coordinator.scheduling.slow_path import SlowPath
+from coordinator.scheduling.member import card_of
 from coordinator.scheduling.trials import plausible
 
-#: What a node has loaded, as its heartbeats report it.
-LOADED = ("loaded_model", "loaded_loras")
+#: Names of actors in messages.
+_NAMES: dict[str, str] = {"operator": "the operator", "owner": "its owner"}
 
 
-def node_row(connection: Connection, node_id: str, incarnation: int | None = None) -> Row[Any]:
-    """The row of a node. Raises NotFound, or Gone if the incarnation is not the current one."""
-    row = connection.execute(select(nodes).where(nodes.c.id == node_id)).one_or_none()
-    return must_speak_for(node_id, row, incarnation)
+@dataclass(frozen=True, slots=True)
+class Nodes:
+    """Methods raise NotFound for a node that does not exist."""
+
+    transactions: Transactions
+    rules: Rules
+
+    def join(self, join: Join) -> JoinedNode:
+        """Begin a new incarnation of a node. Raises Conflict if another process has taken its name since."""
+        with self.transactions.write() as write:
+            return _join(write, self.rules, join)
+
+    def hold(self, node_id: str, holdings: NewHoldings) -> NodeState:
+        """Record what a node offers now; returns its state. Raises Gone as `leave` does."""
+        with self.transactions.write() as write:
+            state = hear(write, node_row(write.connection, node_id, holdings.incarnation))
+            record(write, node_id, **_offered(holdings))
+            write.touch(node_id)
+            # What it offers now may be what shots wait for.
+            write.brings_nodes = True
+            return state
+
+    def measure(self, node_id: str, told: Measurements, catalog: Catalog) -> NodeState:
+        """Record what an idle node measured, as far as it is plausible by `catalog`; returns its state.
+
+        That of volunteers and of nodes that are not trusted counts for nothing, as it decides about cards of
+        others. Raises Gone as `leave` does.
+        """
+        with self.transactions.write() as write:
+            row = node_row(write.connection, node_id, told.incarnation)
+            if row.terms != "volunteer" and row.distrusted_at is None:
+                note_trials(write, node_id, list(plausible(told.paces, card_of(row.card), catalog)))
+            return NodeState(row.state)
+
+    def heartbeats(self, beats: Sequence[tuple[str, Heartbeat]]) -> list[HeartbeatAnswer | Gone | NotFound]:
+        """Record heartbeats and renew the leases that they name, many in one commit.
+
+        The response is `stop` for a lease that has ended, and Gone for an older incarnation or a wrong token.
+        """
+        with self.transactions.write() as write:
+            return answer_heartbeats(write, self.rules, beats)
+
+    def orders(self, calls: Sequence[tuple[str, Listen]]) -> list[HeartbeatAnswer | Gone | NotFound]:
+        """The response that a heartbeat of each node would get now; many in one read."""
+        with self.transactions.read() as connection:
+            return answer_listeners(connection, calls)
+
+    def views(self) -> list[NodeView]:
+        """All nodes that ever joined, sorted by name."""
+        with self.transactions.backlog() as backlog:
+            slow = backlog.slow_paths()
+        with self.transactions.read() as connection:
+            return node_views(connection, slow())
+
+    def memory(self) -> list[MemoryView]:
+        """Memory measurements of each type of card; `predicted_bytes` is None."""
+        with self.transactions.read() as connection:
+            return memory_views(connection)
+
+    def leave(self, node_id: str, incarnation: int) -> None:
+        """Return the batch of a stopping node to the backlog.
+
+        A paused or distrusted node keeps its state until it rejoins. Raises Gone as `heartbeats` does.
+        """
+        with self.transactions.write() as write:
+            node_row(write.connection, node_id, incarnation)
+            end_held(write, self.rules, node_id, BatchEvent.RELEASED)
+            if node_row(write.connection, node_id).state == NodeState.READY:
+                ended = {"detail": "stopped by its owner", "decided_by": "owner"}
+                move_node(write, node_id, NodeState.READY, NodeEvent.LEFT, **ended)
+
+    def drain(self, node_id: str, reason: str = "", *, act: Act | None = None) -> None:
+        """Drain a node: it finishes its batch, claims no other, and is then offline."""
+        with self.transactions.write(act) as write:
+            state = NodeState(node_row(write.connection, node_id).state)
+            decision = _decision("drained", "operator", reason)
+            move_node(write, node_id, state, NodeEvent.DRAINED, detail=decision, decided_by="operator")
+
+    def pause(self, node_id: str, reason: str = "", *, who: Who = "operator", act: Act | None = None) -> None:
+        """Reclaim the batch of a node immediately, without blame, and assign none until it is resumed.
+
+        A pause by the owner replaces one by the operator. Raises Conflict if the operator pauses a node that
+        its owner has paused.
+        """
+        with self.transactions.write(act) as write:
+            node = node_row(write.connection, node_id)
+            if node.state == NodeState.PAUSED and who == "operator":
+                _must_be_theirs(node, who)
+            end_held(write, self.rules, node_id, BatchEvent.RELEASED)
+            state = NodeState(node_row(write.connection, node_id).state)
+            decision = _decision("paused", who, reason)
+            move_node(
+                write, node_id, state, NodeEvent.PAUSED, detail=decision, reason=decision, decided_by=who
+            )
+
+    def resume(self, node_id: str, *, who: Who = "operator", act: Act | None = None) -> None:
+        """Undo `drain` or `pause`; a distrusted node must first pass a self-test.
+
+        Raises Conflict if the caller did not set the pause: only the owner can end a pause by the owner.
+        """
+        with self.transactions.write(act) as write:
+            node = node_row(write.connection, node_id)
+            if node.state == NodeState.OFFLINE and node.decided_by == "owner":
+                raise Conflict(f"node {node_id} was {node.reason}: restart it there with `farm-node run`")
+            if node.state == NodeState.PAUSED:
+                _must_be_theirs(node, who)
+            elif who == "owner":
+                raise Conflict(f"node {node_id} is {node.state}, not paused")
+            if node.state == NodeState.PAUSED and node.distrusted_at is not None:
+                trust.begin_test(write, node)
+            else:
+                move_node(write, node_id, NodeState(node.state), NodeEvent.RESUMED)
+                trust.doubt_node(write, self.rules, node_id)
+
+    def quarantine(self, node_id: str, reason: str = "", *, act: Act | None = None) -> None:
+        """Reclaim the batch of a node without blame; after `timing.quarantine_s` it must pass a self-test."""
+        with self.transactions.write(act) as write:
+            node_row(write.connection, node_id)
+            end_held(write, self.rules, node_id, BatchEvent.RELEASED)
+            node = node_row(write.connection, node_id)
+            trust.quarantine(write, node, _decision("quarantined", "operator", reason), "operator")
+
+    def forgive(self, node_id: str, *, act: Act | None = None) -> None:
+        """Trust a quarantined node immediately, and clear the record of any node."""
+        with self.transactions.write(act) as write:
+            trust.forgive(write, node_row(write.connection, node_id))
 
 
-def must_speak_for(node_id: str, row: Row[Any] | None, incarnation: int | None) -> Row[Any]:
-    """The row of a node. Raises as `node_row` does."""
-    if row is None:
-        raise NotFound(f"no node {node_id}; it must join first")
-    if incarnation is not None and row.incarnation != incarnation:
-        raise Gone(f"node {node_id} was restarted; this incarnation has ended")
-    return row
-
-
-def join_node(write: Write, rules: Rules, join: Join) -> JoinedNode:
-    """See `Ledger.join`."""
+def _join(write: Write, rules: Rules, join: Join) -> JoinedNode:
     card = card_of(join.card.model_dump())
     facts = {
         "owner": join.owner,
@@ -95,24 +208,6 @@ def _offered(offer: Holdings) -> dict[str, Any]:
     }
 
 
-def hold(write: Write, node_id: str, holdings: NewHoldings) -> NodeState:
-    """See `Ledger.hold`."""
-    state = hear(write, node_row(write.connection, node_id, holdings.incarnation))
-    record(write, node_id, **_offered(holdings))
-    write.touch(node_id)
-    # What it offers now may be what shots wait for.
-    write.brings_nodes = True
-    return state
-
-
-def measure(write: Write, node_id: str, told: Measurements, catalog: Catalog) -> NodeState:
-    """See `Ledger.measure`."""
-    row = node_row(write.connection, node_id, told.incarnation)
-    if row.terms != "volunteer" and row.distrusted_at is None:
-        note_trials(write, node_id, list(plausible(told.paces, card_of(row.card), catalog)))
-    return NodeState(row.state)
-
-
 def _must_own_name(before: Row[Any], join: Join) -> None:
     """Only the last process keeps a name; two that rejoin in turn would end each other's batches forever."""
     if join.again and join.process != before.process:
@@ -145,123 +240,6 @@ def _look_again(write: Write, card: Card, rules: Rules) -> None:
             ids = write.connection.scalars(fitting).all()
             facts: dict[str, Any] = {"min_class": card.vram_class, "failure": "", "reason": ""}
             move_shots(write, ids, ShotState.UNSCHEDULABLE, ShotEvent.FITS, **facts)
-
-
-def hear(write: Write, node: Row[Any], **facts: Any) -> NodeState:
-    """A node calls, with readings that the caller has recorded; returns the state of the node."""
-    state = NodeState(node.state)
-    if state is NodeState.LOST:
-        move_node(write, node.id, state, NodeEvent.HEARD)
-        state = NODE.after(state, NodeEvent.HEARD)
-    if any(facts.get(name, getattr(node, name)) != getattr(node, name) for name in LOADED):
-        write.touch(node.id)
-    return state
-
-
-def record(write: Write, node_id: str, **facts: Any) -> None:
-    """Record that a node called now, with its readings."""
-    write.connection.execute(update(nodes).where(nodes.c.id == node_id).values(seen_at=write.now, **facts))
-
-
-def node_views(connection: Connection, slow: Mapping[str, Mapping[str, SlowPath]]) -> list[NodeView]:
-    """All nodes that ever joined, sorted by name; `slow` has the slow paths by node and model."""
-    held = batches.c.node_id == nodes.c.id, batches.c.state == plain(BatchState.LEASED)
-    query = (
-        select(nodes, batches.c.id.label("batch_id"))
-        .select_from(nodes.outerjoin(batches, and_(*held)))
-        .order_by(nodes.c.id)
-    )
-    known = members(connection)
-    return [
-        _view(row, known[row.id], slow_path_views(slow.get(row.id, {}))) for row in connection.execute(query)
-    ]
-
-
-def slow_path_views(slow: Mapping[str, SlowPath]) -> tuple[SlowPathView, ...]:
-    """The slow paths of one node, by model."""
-    return tuple(SlowPathView(model=model, **path._asdict()) for model, path in sorted(slow.items()))
-
-
-def _view(row: Row[Any], member: Member, slow: tuple[SlowPathView, ...]) -> NodeView:
-    # What the last heartbeat of a node that is gone said holds no more.
-    gone = row.state in (NodeState.OFFLINE, NodeState.LOST)
-    return NodeView(
-        **columns_of(row, "id", "owner", "terms", "vram_class", "state", "reason", "decided_by", "batch_id"),
-        **columns_of(row, "doing", "aside", "seen_at"),
-        name=row.id,
-        lanes=tuple(row.lanes),
-        card=row.card["name"],
-        facts=CardFacts(**row.card),
-        speeds=member.speeds,
-        loads=member.loads,
-        versions=member.versions,
-        slow_paths=slow,
-        loaded_model=None if gone else row.loaded_model,
-        fetches=tuple(row.fetches),
-        models=tuple(row.models),
-        watts=None if gone else row.watts,
-        temperature_c=None if gone else row.temperature_c,
-    )
-
-
-#: Names of actors in messages.
-_NAMES: dict[str, str] = {"operator": "the operator", "owner": "its owner"}
-
-
-def leave(write: Write, rules: Rules, node_id: str, incarnation: int) -> None:
-    """See `Ledger.leave_node`. A paused or distrusted node keeps its state until it rejoins."""
-    node_row(write.connection, node_id, incarnation)
-    end_held(write, rules, node_id, BatchEvent.RELEASED)
-    if node_row(write.connection, node_id).state == NodeState.READY:
-        ended = {"detail": "stopped by its owner", "decided_by": "owner"}
-        move_node(write, node_id, NodeState.READY, NodeEvent.LEFT, **ended)
-
-
-def drain(write: Write, node_id: str, reason: str) -> None:
-    """See `Ledger.drain_node`."""
-    state = NodeState(node_row(write.connection, node_id).state)
-    decision = _decision("drained", "operator", reason)
-    move_node(write, node_id, state, NodeEvent.DRAINED, detail=decision, decided_by="operator")
-
-
-def pause(write: Write, rules: Rules, node_id: str, reason: str, who: Who) -> None:
-    """See `Ledger.pause_node`."""
-    node = node_row(write.connection, node_id)
-    if node.state == NodeState.PAUSED and who == "operator":
-        _must_be_theirs(node, who)
-    end_held(write, rules, node_id, BatchEvent.RELEASED)
-    state = NodeState(node_row(write.connection, node_id).state)
-    decision = _decision("paused", who, reason)
-    move_node(write, node_id, state, NodeEvent.PAUSED, detail=decision, reason=decision, decided_by=who)
-
-
-def resume(write: Write, rules: Rules, node_id: str, who: Who) -> None:
-    """See `Ledger.resume_node`."""
-    node = node_row(write.connection, node_id)
-    if node.state == NodeState.OFFLINE and node.decided_by == "owner":
-        raise Conflict(f"node {node_id} was {node.reason}: restart it there with `farm-node run`")
-    if node.state == NodeState.PAUSED:
-        _must_be_theirs(node, who)
-    elif who == "owner":
-        raise Conflict(f"node {node_id} is {node.state}, not paused")
-    if node.state == NodeState.PAUSED and node.distrusted_at is not None:
-        trust.begin_test(write, node)
-    else:
-        move_node(write, node_id, NodeState(node.state), NodeEvent.RESUMED)
-        trust.doubt_node(write, rules, node_id)
-
-
-def quarantine(write: Write, rules: Rules, node_id: str, reason: str) -> None:
-    """See `Ledger.quarantine_node`."""
-    node_row(write.connection, node_id)
-    end_held(write, rules, node_id, BatchEvent.RELEASED)
-    node = node_row(write.connection, node_id)
-    trust.quarantine(write, node, _decision("quarantined", "operator", reason), "operator")
-
-
-def forgive(write: Write, node_id: str) -> None:
-    """See `Ledger.forgive_node`."""
-    trust.forgive(write, node_row(write.connection, node_id))
 
 
 def _decision(done: str, who: str, reason: str) -> str:

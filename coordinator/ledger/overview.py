@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Row, func, select
 
 from common.allowance import period_began
 from common.views import JobProgress
-from coordinator.ledger.jobs import JOB
+from coordinator.ledger.job_rows import JOB
 from coordinator.ledger.schema import jobs, owner_days
 from coordinator.ledger.tallies import utc_day
 from coordinator.ledger.views import job_progress
@@ -37,7 +37,7 @@ class Overview(NamedTuple):
 def overview(
     connection: Connection, owner: str | None, busy: Set[str], now: float, currency: str
 ) -> Overview:
-    """See `Ledger.overview`; `busy` are the jobs with work."""
+    """See `Jobs.overview`; `busy` are the jobs with work."""
     by_age = jobs.c.submitted_at.desc()
     mine = () if owner is None else (jobs.c.owner == owner,)
     working = select(*JOB).where(jobs.c.id.in_(busy), *mine).order_by(jobs.c.priority.desc(), by_age)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from sqlalchemy import Connection, delete, func, insert, select
 
 from common.errors import NotFound
 from common.views import CostPerImage, Pick, PickList, PickWish
-from coordinator.ledger.jobs import detailed_job, job_row
+from coordinator.ledger.job_rows import detailed_job, job_row
+from coordinator.ledger.records import Act
 from coordinator.ledger.schema import picks, wants
-from coordinator.ledger.transactions import Write
+from coordinator.ledger.transactions import Transactions, Write
 
 #: A pick of an image that was replaced since is none.
 _VALID = picks.join(
@@ -21,15 +23,44 @@ _VALID = picks.join(
 )
 
 
-def set_picks(write: Write, job_id: str, wish: PickWish, by: str) -> None:
-    """See `Ledger.set_picks`."""
+@dataclass(frozen=True, slots=True)
+class Picks:
+    """Methods raise NotFound for a job that does not exist."""
+
+    transactions: Transactions
+    currency: str
+
+    def change(self, job_id: str, wish: PickWish, by: str, *, act: Act | None = None) -> None:
+        """Keep or drop images of a job, or give them stars. Raises NotFound for a position without image."""
+        with self.transactions.write(act) as write:
+            _change(write, job_id, wish, by)
+
+    def of_job(self, job_id: str) -> PickList:
+        """What was picked among the images of a job, and what the kept ones cost."""
+        with self.transactions.read() as connection:
+            detailed_job(connection, job_id)
+            numbers = _cost_per_image(connection, job_id, self.currency)
+            return PickList(picks=tuple(_picks_of(connection, job_id)), **dict(numbers))
+
+    def at(self, job_id: str, positions: Sequence[int]) -> dict[int, Pick]:
+        """The picks at some positions of a job."""
+        with self.transactions.read() as connection:
+            return {pick.position: pick for pick in _picks_of(connection, job_id, positions)}
+
+    def cost_per_image(self, job_id: str) -> CostPerImage:
+        """What the images of a job cost, and those that were kept."""
+        with self.transactions.read() as connection:
+            return _cost_per_image(connection, job_id, self.currency)
+
+
+def _change(write: Write, job_id: str, wish: PickWish, by: str) -> None:
     detailed_job(write.connection, job_id)
     named = wants.c.job_id == job_id, wants.c.position.in_(wish.positions)
     found = select(wants.c.position, wants.c.shot_id, wants.c.name).where(*named)
     shots = {row.position: row for row in write.connection.execute(found)}
     if missing := sorted(set(wish.positions) - shots.keys()):
         raise NotFound(f"job {job_id} has no image {missing[0]}; it may have been rejected or deleted")
-    before = {pick.position: pick for pick in picks_of(write.connection, job_id, wish.positions)}
+    before = {pick.position: pick for pick in _picks_of(write.connection, job_id, wish.positions)}
     after = [_changed(before.get(at), Pick(**row._mapping), wish) for at, row in shots.items()]
     mine = picks.c.job_id == job_id, picks.c.position.in_(wish.positions)
     write.connection.execute(delete(picks).where(*mine))
@@ -52,7 +83,7 @@ def _changed(before: Pick | None, blank: Pick, wish: PickWish) -> Pick:
     return pick.model_copy(update=changes)
 
 
-def picks_of(connection: Connection, job_id: str, positions: Sequence[int] | None = None) -> list[Pick]:
+def _picks_of(connection: Connection, job_id: str, positions: Sequence[int] | None = None) -> list[Pick]:
     """The picks of a job, or those at some positions, in manifest order."""
     columns = (picks.c.position, picks.c.shot_id, wants.c.name, picks.c.kept, picks.c.stars)
     query = select(*columns).select_from(_VALID).where(picks.c.job_id == job_id)
@@ -61,7 +92,7 @@ def picks_of(connection: Connection, job_id: str, positions: Sequence[int] | Non
     return [Pick(**row._mapping) for row in connection.execute(query.order_by(picks.c.position))]
 
 
-def cost_per_image(connection: Connection, job_id: str, currency: str) -> CostPerImage:
+def _cost_per_image(connection: Connection, job_id: str, currency: str) -> CostPerImage:
     """What an image of a job cost, and what a kept one did: all that was spent over those that are kept."""
     job = job_row(connection, job_id)
     counted = select(picks.c.kept, func.count()).select_from(_VALID).where(picks.c.job_id == job_id)
@@ -74,10 +105,3 @@ def cost_per_image(connection: Connection, job_id: str, currency: str) -> CostPe
         cost_per_kept=job.cost / kept if kept else None,
         currency=currency,
     )
-
-
-def pick_list(connection: Connection, job_id: str, currency: str) -> PickList:
-    """See `Ledger.picks`."""
-    detailed_job(connection, job_id)
-    numbers = cost_per_image(connection, job_id, currency)
-    return PickList(picks=tuple(picks_of(connection, job_id)), **dict(numbers))

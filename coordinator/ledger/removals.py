@@ -31,11 +31,10 @@ from common.states import ShotState
 from common.views import RedoneShot, RejectedShot, Rejection
 from coordinator.ledger.charges import Charge, Charged, utc_month
 from coordinator.ledger.database import insert_new
-from coordinator.ledger.jobs import detailed_job
+from coordinator.ledger.job_rows import detailed_job
 from coordinator.ledger.key_usage import take_images
-from coordinator.ledger.rules import Rules
 from coordinator.ledger.schema import images, jobs, removals, shots, wants
-from coordinator.ledger.shots import find_shot, give_fresh_start
+from coordinator.ledger.shot_rows import find_shot, give_fresh_start
 from coordinator.ledger.specs import shot_of, spec_of
 from coordinator.ledger.tallies import Tally
 from coordinator.ledger.transactions import Write
@@ -49,14 +48,14 @@ _LARGEST_SEED = 2**63 - 1
 
 def reject_shot(
     write: Write,
-    rules: Rules,
+    currency: str,
     shot_id: str,
     job_id: str | None,
     wish: Rejection,
     owner: str | None,
     key: str | None,
 ) -> RejectedShot:
-    """See `Ledger.reject_shot`."""
+    """See `Shots.reject`."""
     shot = find_shot(write.connection, shot_id, owner)
     having = owners_jobs(write.connection, wants, shot.id, job_id, owner)
     wasted = 0.0
@@ -70,7 +69,6 @@ def reject_shot(
     if not having and not redoing:
         raise Conflict(f"shot {shot.id[:12]}: {_nobody(job_id)}; it may have been rejected already")
     redone = tuple(_redo(write, shot, job_id, wish) for job_id in redoing)
-    currency = rules.rates.currency
     return RejectedShot(id=shot.id, jobs=tuple(having), wasted=wasted, currency=currency, redone=redone)
 
 

@@ -16,11 +16,12 @@ from common.work import Work
 from coordinator.ledger.database import insert_new
 from coordinator.ledger.embedded import recognise
 from coordinator.ledger.idempotency import begin_request, end_request
-from coordinator.ledger.jobs import job_row, open_job
+from coordinator.ledger.job_rows import job_row
 from coordinator.ledger.key_usage import take_images
+from coordinator.ledger.opening import open_job
 from coordinator.ledger.records import NewJob, PlacedShot, SubmittedJob
 from coordinator.ledger.schema import jobs, plain, shots, wants, works
-from coordinator.ledger.shots import give_fresh_start
+from coordinator.ledger.shot_rows import give_fresh_start
 from coordinator.ledger.specs import spec_of
 from coordinator.ledger.transactions import Transactions, Write
 from coordinator.ledger.transitions import CHUNK, SUBMITTED, move_shots, note_job
@@ -51,7 +52,7 @@ def begin_job(write: Write, job_id: str, job: NewJob) -> None:
 
 
 def fill_job(transactions: Transactions, job_id: str, shots: Iterable[PlacedShot]) -> SubmittedJob:
-    """Add all shots of a job in chunks, and open it for claims. Raises as `Ledger.submit` does."""
+    """Add all shots of a job in chunks, and open it for claims. Raises as `Jobs.submit` does."""
     fates: Counter[str] = Counter()
     misfits: Counter[str] = Counter()
     axes = _Axes()

@@ -117,6 +117,64 @@ def all_or_each(
     return [answer for item in items for answer in all_or_each(act, [item], apart)]
 
 
+class Commits:
+    """Who is told of commits. Listeners are called from any thread, one after the other."""
+
+    def __init__(self) -> None:
+        self._work: list[Callable[[], None]] = []
+        self._stages: list[Callable[[Sequence[StageTime]], None]] = []
+        self._orders: list[Callable[[Set[str]], None]] = []
+        self._events: list[Callable[[], None]] = []
+        self._ended: list[Callable[[Set[str]], None]] = []
+        self._replaced: list[Callable[[Replaced], None]] = []
+
+    def on_work(self, listener: Callable[[], None]) -> None:
+        """Call `listener` after each commit that may have added work."""
+        self._work.append(listener)
+
+    def on_stages(self, listener: Callable[[Sequence[StageTime]], None]) -> None:
+        """Call `listener` after each commit with the times of stages that it recorded."""
+        self._stages.append(listener)
+
+    def on_orders(self, listener: Callable[[Set[str]], None]) -> None:
+        """Call `listener` after each commit with the IDs of the nodes whose orders may differ."""
+        self._orders.append(listener)
+
+    def on_events(self, listener: Callable[[], None]) -> None:
+        """Call `listener` after each commit that added to the event log."""
+        self._events.append(listener)
+
+    def on_ended(self, listener: Callable[[Set[str]], None]) -> None:
+        """Call `listener` after each commit with the IDs of the shots that ended by it, well or not."""
+        self._ended.append(listener)
+
+    def on_replaced(self, listener: Callable[[Replaced], None]) -> None:
+        """Call `listener` when another coordinator is found to lead."""
+        self._replaced.append(listener)
+
+    def tell(self, write: Write) -> None:
+        """Tell the listeners what a commit changed."""
+        if write.brings_work:
+            for listener in self._work:
+                listener()
+        if write.stages:
+            for stage_listener in self._stages:
+                stage_listener(write.stages)
+        if write.ordered:
+            for order_listener in self._orders:
+                order_listener(write.ordered)
+        if write.events:
+            for event_listener in self._events:
+                event_listener()
+        if self._ended and (ended := write.ended()):
+            for ended_listener in self._ended:
+                ended_listener(ended)
+
+    def tell_replaced(self, error: Replaced) -> None:
+        for listener in self._replaced:
+            listener(error)
+
+
 class Transactions:
     """Access of the ledger to its database; thread-safe."""
 
@@ -130,19 +188,16 @@ class Transactions:
     ) -> None:
         """`fill_backlog` loads the backlog from the tables after a commit."""
         self._lead = lead
-        self._clock = clock
+        #: Seconds since 1970.
+        self.clock = clock
         self._fill_backlog = fill_backlog
         self._new_backlog = new_backlog
         self._backlog = new_backlog()
         #: Whether the backlog reflects the tables.
         self._filled = False
         self._lock = FairLock()
-        self._listeners: list[Callable[[], None]] = []
-        self._stage_listeners: list[Callable[[Sequence[StageTime]], None]] = []
-        self._order_listeners: list[Callable[[Set[str]], None]] = []
-        self._event_listeners: list[Callable[[], None]] = []
-        self._ended_listeners: list[Callable[[Set[str]], None]] = []
-        self._replaced_listeners: list[Callable[[Replaced], None]] = []
+        #: Who is told of commits.
+        self.commits = Commits()
 
     @contextmanager
     def write(self, act: Act | None = None) -> Iterator[Write]:
@@ -155,29 +210,11 @@ class Transactions:
                 # In a separate transaction, because the next one decides by the backlog, and may fail.
                 with self._locked_write() as filling:
                     self._fill_backlog(filling)
-                self._notify(filling)
+                self.commits.tell(filling)
             with self._locked_write() as write:
                 write.act = act
                 yield write
-        self._notify(write)
-
-    def _notify(self, write: Write) -> None:
-        """Tell the listeners what a commit changed."""
-        if write.brings_work:
-            for listener in self._listeners:
-                listener()
-        if write.stages:
-            for stage_listener in self._stage_listeners:
-                stage_listener(write.stages)
-        if write.ordered:
-            for order_listener in self._order_listeners:
-                order_listener(write.ordered)
-        if write.events:
-            for event_listener in self._event_listeners:
-                event_listener()
-        if self._ended_listeners and (ended := write.ended()):
-            for ended_listener in self._ended_listeners:
-                ended_listener(ended)
+        self.commits.tell(write)
 
     @contextmanager
     def _locked_write(self) -> Iterator[Write]:
@@ -185,7 +222,7 @@ class Transactions:
             with transaction(self._lead.engine, writes=True) as connection:
                 with self._telling_when_replaced():
                     self._lead.hold(connection)
-                write = Write(connection, self._clock(), self._backlog)
+                write = Write(connection, self.clock(), self._backlog)
                 yield write
                 write.finish()
         except Unavailable:
@@ -219,35 +256,10 @@ class Transactions:
         with self.read() as connection, self._telling_when_replaced():
             self._lead.check(connection)
 
-    def on_work(self, listener: Callable[[], None]) -> None:
-        """Call `listener` after each commit that may have added work."""
-        self._listeners.append(listener)
-
-    def on_stages(self, listener: Callable[[Sequence[StageTime]], None]) -> None:
-        """Call `listener` after each commit with the times of stages that it recorded."""
-        self._stage_listeners.append(listener)
-
-    def on_orders(self, listener: Callable[[Set[str]], None]) -> None:
-        """Call `listener` after each commit with the IDs of the nodes whose orders may have changed."""
-        self._order_listeners.append(listener)
-
-    def on_events(self, listener: Callable[[], None]) -> None:
-        """Call `listener` after each commit that added to the event log."""
-        self._event_listeners.append(listener)
-
-    def on_ended(self, listener: Callable[[Set[str]], None]) -> None:
-        """Call `listener` after each commit with the IDs of the shots that ended by it, well or not."""
-        self._ended_listeners.append(listener)
-
-    def on_replaced(self, listener: Callable[[Replaced], None]) -> None:
-        """Call `listener`, from any thread, when another coordinator is found to lead."""
-        self._replaced_listeners.append(listener)
-
     @contextmanager
     def _telling_when_replaced(self) -> Iterator[None]:
         try:
             yield
         except Replaced as error:
-            for listener in self._replaced_listeners:
-                listener(error)
+            self.commits.tell_replaced(error)
             raise

@@ -24,7 +24,7 @@ from common.views import (
 )
 from coordinator.explain.wording import a_few
 from coordinator.ledger.database import columns_of
-from coordinator.ledger.jobs import JOB, detailed_job, job_exports, job_row
+from coordinator.ledger.job_rows import JOB, detailed_job, job_exports, job_row
 from coordinator.ledger.records import ShotFilter, StoredImage
 from coordinator.ledger.schema import attempts, batches, images, job_counts, jobs, plain, shots, wants
 from coordinator.ledger.specs import shot_of
@@ -86,7 +86,7 @@ def status_of(row: Row[Any], counts: Mapping[str, int]) -> str:
 
 
 def job_summaries(connection: Connection, currency: str, owner: str | None) -> list[JobSummary]:
-    """See `Ledger.jobs`."""
+    """See `Jobs.summaries`."""
     counts: dict[str, dict[str, int]] = {}
     counted = select(job_counts.c.job_id, job_counts.c.state, job_counts.c.shots)
     counted = counted.where(job_counts.c.shots > 0)
@@ -111,7 +111,7 @@ def job_page(
     limit: int,
     statuses: Collection[str],
 ) -> tuple[list[JobSummary], tuple[float, str] | None]:
-    """See `Ledger.job_page`."""
+    """See `Jobs.page`."""
     looked_at = limit if not statuses else max(limit, _JOBS_LOOKED_AT)
     query = select(*JOB).order_by(jobs.c.submitted_at.desc(), jobs.c.id.desc()).limit(looked_at)
     if owner is not None:
@@ -144,7 +144,7 @@ def is_in_line(view: JobProgress) -> bool:
 
 
 def job_view(connection: Connection, job_id: str, now: float, currency: str) -> JobView:
-    """As `Ledger.job`, with `eta_s` at the job's own pace, as if no other went first."""
+    """As `Jobs.view`, with `eta_s` at the job's own pace, as if no other went first."""
     row = job_row(connection, job_id)
     counts = _pairs(connection, _COUNTS, job_id)
     missing = counts.keys() & {ShotState.FAILED, ShotState.UNSCHEDULABLE}
@@ -205,7 +205,7 @@ def _took_s(row: Row[Any]) -> float | None:
 def shot_page(
     connection: Connection, job_id: str, wanted: ShotFilter, after: int, limit: int
 ) -> tuple[list[ImageView], int | None]:
-    """See `Ledger.shot_page`."""
+    """See `Shots.page`."""
     exports = job_exports(detailed_job(connection, job_id))
     query = (
         select(wants.c.position, wants.c.name, wants.c.group_name, wants.c.axes, shots, images)
@@ -240,7 +240,7 @@ def _is_wanted(row: Row[Any], wanted: ShotFilter) -> bool:
 
 
 def states(connection: Connection, shot_ids: Sequence[str]) -> list[ShotState]:
-    """See `Ledger.states`."""
+    """See `Shots.states`."""
     return [
         ShotState(state)
         for some in chunks(shot_ids)
@@ -249,7 +249,7 @@ def states(connection: Connection, shot_ids: Sequence[str]) -> list[ShotState]:
 
 
 def stored_image(connection: Connection, job_id: str, position: int, export: str) -> StoredImage:
-    """See `Ledger.stored_image`."""
+    """See `Images.for_export`."""
     exports = exports_at(position, job_exports(detailed_job(connection, job_id)))
     wanted = next((each for each in exports if each.name == export), None)
     if wanted is None:
@@ -270,7 +270,7 @@ def is_stored(connection: Connection, image: StoredImage) -> bool:
 
 
 def stored(connection: Connection, ids: Sequence[str], lanes: Collection[str] | None) -> list[str]:
-    """See `Ledger.stored`."""
+    """See `Images.stored`."""
     found: list[str] = []
     for some in chunks(ids):
         query = select(shots.c.id).where(shots.c.id.in_(some), shots.c.state == plain(ShotState.DONE))

@@ -12,8 +12,9 @@ from common.errors import Conflict, NotFound
 from common.webhooks import IssuedWebhook, NewWebhook, WebhookAnswer, WebhookView, new_secret
 from coordinator.ledger.database import columns_of
 from coordinator.ledger.event_log import last_id
+from coordinator.ledger.records import Act
 from coordinator.ledger.schema import keys, webhooks
-from coordinator.ledger.transactions import Write
+from coordinator.ledger.transactions import Transactions, Write
 
 #: Webhooks of a farm, and answers of each that are kept.
 _MOST, _ANSWERS = 200, 10
@@ -41,71 +42,89 @@ class StoredWebhook:
     progress: WebhookProgress
 
 
-def add_webhook(write: Write, new: NewWebhook, key: str | None) -> IssuedWebhook:
-    """See `Ledger.add_webhook`."""
-    if (write.connection.scalar(select(func.count()).select_from(webhooks)) or 0) >= _MOST:
-        raise Conflict(f"this farm has {_MOST} webhooks, the most that it can have: remove some of them")
-    row: dict[str, Any] = {
-        **new.model_dump(mode="json"),
-        "id": f"w-{secrets.token_hex(4)}",
-        "secret": new_secret(),
-        "key": key,
-        "created_at": write.now,
-        "cursor": last_id(write.connection),
-    }
-    write.connection.execute(insert(webhooks), [row])
-    if write.act is not None:
-        write.act = write.act._replace(subject=row["id"])
-    view = _view(_row(write.connection, row["id"], None))
-    return IssuedWebhook(secret=row["secret"], **dict(view))
+@dataclass(frozen=True, slots=True)
+class StoredWebhooks:
+    transactions: Transactions
 
+    def views(self, owner: str | None = None) -> list[WebhookView]:
+        """Those of an owner (None: all), newest first."""
+        query = select(webhooks).order_by(webhooks.c.created_at.desc(), webhooks.c.id)
+        query = query if owner is None else query.where(_of(owner))
+        with self.transactions.read() as connection:
+            return [_view(row) for row in connection.execute(query)]
 
-def remove_webhook(write: Write, webhook_id: str, owner: str | None) -> WebhookView:
-    """See `Ledger.remove_webhook`."""
-    removed = _view(_row(write.connection, webhook_id, owner))
-    write.connection.execute(delete(webhooks).where(webhooks.c.id == webhook_id))
-    return removed
+    def stored(self) -> list[StoredWebhook]:
+        """All of them, with their secrets and how far each is."""
+        with self.transactions.read() as connection:
+            return [_stored(row) for row in connection.execute(select(webhooks))]
+
+    def one(self, webhook_id: str, owner: str | None = None) -> StoredWebhook:
+        """One of an owner (None: of anybody). Raises NotFound."""
+        with self.transactions.read() as connection:
+            return _stored(_row(connection, webhook_id, owner))
+
+    def is_live(self, webhook_id: str) -> bool:
+        """Whether it exists, and the key with which it was added is valid."""
+        now = self.transactions.clock()
+        valid = and_(keys.c.revoked_at.is_(None), or_(keys.c.expires_at.is_(None), keys.c.expires_at > now))
+        found = select(webhooks.c.id).outerjoin(keys, keys.c.name == webhooks.c.key)
+        mine = webhooks.c.id == webhook_id, or_(webhooks.c.key.is_(None), valid)
+        with self.transactions.read() as connection:
+            return connection.execute(found.where(*mine)).first() is not None
+
+    def add(self, new: NewWebhook, *, act: Act | None = None) -> IssuedWebhook:
+        """Tell an address of the events from now on. Raises Conflict if there are too many."""
+        with self.transactions.write(act) as write:
+            if (write.connection.scalar(select(func.count()).select_from(webhooks)) or 0) >= _MOST:
+                raise Conflict(
+                    f"this farm has {_MOST} webhooks, the most that it can have: remove some of them"
+                )
+            row: dict[str, Any] = {
+                **new.model_dump(mode="json"),
+                "id": f"w-{secrets.token_hex(4)}",
+                "secret": new_secret(),
+                "key": act and act.key,
+                "created_at": write.now,
+                "cursor": last_id(write.connection),
+            }
+            write.connection.execute(insert(webhooks), [row])
+            if act is not None:
+                write.act = act._replace(subject=row["id"])
+            view = _view(_row(write.connection, row["id"], None))
+            return IssuedWebhook(secret=row["secret"], **dict(view))
+
+    def remove(self, webhook_id: str, *, owner: str | None = None, act: Act | None = None) -> WebhookView:
+        """Remove one of an owner (None: of anybody). Raises NotFound."""
+        with self.transactions.write(act) as write:
+            removed = _view(_row(write.connection, webhook_id, owner))
+            write.connection.execute(delete(webhooks).where(webhooks.c.id == webhook_id))
+            return removed
+
+    def note_progress(
+        self,
+        webhook_id: str,
+        progress: WebhookProgress | None,
+        answer: WebhookAnswer | None = None,
+        *,
+        act: Act | None = None,
+    ) -> None:
+        """Record how far a webhook is (None: as before), and what its receiver answered.
+
+        Does nothing for one that was removed.
+        """
+        mine = webhooks.c.id == webhook_id
+        with self.transactions.write(act) as write:
+            before = write.connection.scalar(select(webhooks.c.answers).where(mine))
+            if before is None:
+                return
+            values: dict[str, Any] = {} if progress is None else asdict(progress)
+            if answer is not None:
+                values["answers"] = [answer.model_dump(mode="json"), *before[: _ANSWERS - 1]]
+            write.connection.execute(update(webhooks).where(mine).values(**values))
 
 
 def remove_of_key(write: Write, key: str) -> None:
     write.connection.execute(delete(webhooks).where(webhooks.c.key == key))
-
-
-def webhook_views(connection: Connection, owner: str | None) -> list[WebhookView]:
-    """Those of an owner (None: all), newest first."""
-    query = select(webhooks).order_by(webhooks.c.created_at.desc(), webhooks.c.id)
-    return [_view(row) for row in connection.execute(query if owner is None else query.where(_of(owner)))]
-
-
-def stored_webhook(connection: Connection, webhook_id: str, owner: str | None) -> StoredWebhook:
-    """Raises NotFound."""
-    return _stored(_row(connection, webhook_id, owner))
-
-
-def stored_webhooks(connection: Connection) -> list[StoredWebhook]:
-    return [_stored(row) for row in connection.execute(select(webhooks))]
-
-
-def is_live(connection: Connection, webhook_id: str, now: float) -> bool:
-    """Whether it exists, and the key with which it was added is valid."""
-    valid = and_(keys.c.revoked_at.is_(None), or_(keys.c.expires_at.is_(None), keys.c.expires_at > now))
-    found = select(webhooks.c.id).outerjoin(keys, keys.c.name == webhooks.c.key)
-    mine = webhooks.c.id == webhook_id, or_(webhooks.c.key.is_(None), valid)
-    return connection.execute(found.where(*mine)).first() is not None
-
-
-def note_progress(
-    write: Write, webhook_id: str, progress: WebhookProgress | None, answer: WebhookAnswer | None
-) -> None:
-    """See `Ledger.note_progress`."""
-    mine = webhooks.c.id == webhook_id
-    before = write.connection.scalar(select(webhooks.c.answers).where(mine))
-    if before is None:
-        return
-    values: dict[str, Any] = {} if progress is None else asdict(progress)
-    if answer is not None:
-        values["answers"] = [answer.model_dump(mode="json"), *before[: _ANSWERS - 1]]
-    write.connection.execute(update(webhooks).where(mine).values(**values))
 
 
 def _row(connection: Connection, webhook_id: str, owner: str | None) -> Row[Any]:

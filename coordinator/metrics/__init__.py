@@ -51,9 +51,9 @@ class FarmCollector(Collector):
         self._started_at = started_at
 
     def collect(self) -> Iterator[Metric]:
-        totals = self._ledger.totals()
+        totals = self._ledger.accounts.totals()
         yield from work_metrics(totals)
-        nodes = self._ledger.nodes()
+        nodes = self._ledger.nodes.views()
         yield from backlog_metrics(totals, nodes)
         yield gauge(
             "farm_incident",

@@ -29,7 +29,7 @@ class TicketDemand:
     def at(
         self, now: float, fleet: Iterable[Member], parked: Set[str], backlog: Backlog, batch_s: float
     ) -> Demand:
-        """See `Ledger.ticket_demand`."""
+        """See `SharedBacklog.ticket_demand`."""
         of = backlog.version, backlog.horizons, frozenset(parked), frozenset(backlog.copies)
         # Whether a test is over shows in the tables only.
         if backlog.tested or of != self._of or not self._at <= now < self._at + FRESH_S:

@@ -50,7 +50,7 @@ def submit_manifest(
     A `request` that was sent before is answered as then. Raises InvalidDocument, Invalid, NotGranted,
     Conflict (not the expected number) or OverBudget.
     """
-    if request is not None and (before := ledger.submitted_before(request)) is not None:
+    if request is not None and (before := ledger.jobs.submitted_before(request)) is not None:
         return _answer(*before)
     owner = _owner(submission.owner, caller)
     parsed = parse_manifest(submission.manifest, source=submission.source, files=None, catalog=catalog)
@@ -60,7 +60,7 @@ def submit_manifest(
     limit = manifest.limits.max_cost
     _refuse_over_budget(shots, limit, catalog, money)
     ordered = _not_stored(shots, ledger) if caller.key else []
-    if caller.key and (room := ledger.key_room(caller.key)) is not None:
+    if caller.key and (room := ledger.keys.room(caller.key)) is not None:
         _refuse_over_room(ordered, room, catalog, money)
     job = NewJob(
         name=submission.name or manifest.name or PurePath(submission.source).stem,
@@ -77,7 +77,7 @@ def submit_manifest(
         estimate=submission.estimate,
         request=request,
     )
-    submitted = ledger.submit(job, _placed(shots, catalog), act)
+    submitted = ledger.jobs.submit(job, _placed(shots, catalog), act)
     return _answer(JobName(job.name, job.owner, job.random_seed), submitted)
 
 
@@ -157,7 +157,7 @@ def _refuse_unknown_identity(unidentified: Sequence[str]) -> None:
 def _not_stored(shots: Iterable[PlannedShot], ledger: Ledger) -> list[PlannedShot]:
     """The shots that have no image yet, each once."""
     distinct = {planned.id: planned for planned in shots}
-    stored = set(ledger.stored(list(distinct)))
+    stored = set(ledger.images.stored(list(distinct)))
     return [planned for id_, planned in distinct.items() if id_ not in stored]
 
 

@@ -34,10 +34,10 @@ _EXTENSIONS = {"jpeg": "jpg"}
 def images(request: Request, visitor: TheVisitor, job_id: str) -> Response:
     """The stored images. `Range: bytes=N-` continues a download if no image was added or removed."""
     farm = visitor.farm
-    files = farm.ledger.stored_files(visitor.job(job_id))
+    files = farm.ledger.images.files(visitor.job(job_id))
     if not files:
         raise NotFound(f"job {job_id} has no stored image yet")
-    name = re.sub(r"[^A-Za-z0-9._-]+", "-", farm.ledger.job(job_id).name).strip("-.") or job_id
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", farm.ledger.jobs.view(job_id).name).strip("-.") or job_id
     whole = zip_length(files)
     headers = {
         "Content-Disposition": f'attachment; filename="{name}.zip"',

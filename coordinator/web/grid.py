@@ -34,7 +34,7 @@ class Grid(NamedTuple):
 def show(request: Request, visitor: TheVisitor, job_id: str, rows: str = "", columns: str = "") -> Response:
     """The grid; without axes, over the two with the most values."""
     farm = visitor.farm
-    job = farm.ledger.job(visitor.job(job_id))
+    job = farm.ledger.jobs.view(visitor.job(job_id))
     axes = {axis: values for axis, values in job.axes.items() if len(values) > 1}
     if len(axes) < 2:
         raise NotFound(f"job {job_id} has fewer than two axes with several values: there is no grid of it")
@@ -50,7 +50,7 @@ def show(request: Request, visitor: TheVisitor, job_id: str, rows: str = "", col
 def _grid(
     farm: Farm, job_id: str, down: tuple[str, Sequence[str]], across: tuple[str, Sequence[str]]
 ) -> Grid:
-    shots, end = farm.ledger.shot_page(job_id, ShotFilter(), limit=_SHOTS)
+    shots, end = farm.ledger.shots.page(job_id, ShotFilter(), limit=_SHOTS)
     cells: dict[tuple[str, str], list[ImageView]] = {}
     for shot in shots:
         values = shot.axes | {"group": shot.group}

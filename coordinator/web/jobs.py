@@ -113,12 +113,12 @@ def chunk_of(
 ) -> Chunk:
     """Some shots of a job: those behind a position, up to another if it is given."""
     most = limit if upto is None else max(limit, upto - after)
-    found, end = farm.ledger.shot_page(job_id, chosen.shots, after=after, limit=most)
+    found, end = farm.ledger.shots.page(job_id, chosen.shots, after=after, limit=most)
     if upto is None:
         upto = end
     else:
         found = [shot for shot in found if shot.position <= upto]
-    picks = farm.ledger.picks_at(job_id, [shot.position for shot in found])
+    picks = farm.ledger.picks.at(job_id, [shot.position for shot in found])
     return Chunk(job_id, chosen, after, found, upto, picks)
 
 
@@ -127,8 +127,8 @@ def listed(request: Request, visitor: TheVisitor, before: float | None = None, b
     """The jobs, newest first; `before` and `beside` are time and ID of the last one of the page before."""
     ledger = visitor.farm.ledger
     after = None if before is None else (before, beside)
-    found, older = ledger.job_page(visitor.owner, after=after, limit=_JOBS)
-    jobs = ledger.progress([job.id for job in found])
+    found, older = ledger.jobs.page(visitor.owner, after=after, limit=_JOBS)
+    jobs = ledger.jobs.progress([job.id for job in found])
     return page(request, "jobs.html", jobs=jobs, older=older, before=before)
 
 
@@ -141,7 +141,7 @@ def show(
 ) -> Response:
     """A job with the first page of its gallery."""
     farm = visitor.farm
-    job = farm.ledger.job(visitor.job(job_id))
+    job = farm.ledger.jobs.view(visitor.job(job_id))
     chosen, chunk = GalleryFilter.of(request), None
     if job.details_removed_at is None:
         chunk = chunk_of(farm, job_id, chosen, after=after)
@@ -162,7 +162,7 @@ def show(
 @router.get("/{job_id}/progress")
 def progress(request: Request, visitor: TheViewer, job_id: str, seen: str = "") -> Response:
     """The head of the page; tells the gallery if shots have changed since `seen`."""
-    job = visitor.farm.ledger.job(visitor.job(job_id))
+    job = visitor.farm.ledger.jobs.view(visitor.job(job_id))
     now = _version(job)
     headers = {} if now == seen else {"HX-Trigger": "shots-changed"}
     steers = visitor.may_steer(job.owner)
@@ -205,7 +205,7 @@ def sheet(
 ) -> Response:
     """A contact sheet of the stored images, for the screen and for paper."""
     farm = visitor.farm
-    job = farm.ledger.job(visitor.job(job_id))
+    job = farm.ledger.jobs.view(visitor.job(job_id))
     chunk = chunk_of(farm, job_id, GalleryFilter("stored"), after=after, limit=_SHEET)
     return page(request, "sheet.html", job=job, chunk=chunk)
 
@@ -213,25 +213,25 @@ def sheet(
 @router.get("/{job_id}/manifest.yaml")
 def manifest(visitor: TheVisitor, job_id: str) -> Response:
     """The manifest as it was submitted."""
-    return PlainTextResponse(visitor.farm.ledger.manifest(visitor.job(job_id)))
+    return PlainTextResponse(visitor.farm.ledger.jobs.manifest(visitor.job(job_id)))
 
 
 Verb = Callable[[Farm, str, Act], object]
 #: What can be done with a job, by the last part of the address.
 VERBS: dict[str, Verb] = {
-    "pause": lambda farm, job, act: farm.ledger.pause_job(job, act=act),
-    "resume": lambda farm, job, act: farm.ledger.resume_job(job, act=act),
-    "cancel": lambda farm, job, act: farm.ledger.cancel_job(job, act=act),
-    "retry": lambda farm, job, act: farm.ledger.retry_job(job, act=act),
-    "requeue": lambda farm, job, act: farm.ledger.requeue_job(job, act=act),
-    "accept": lambda farm, job, act: farm.ledger.accept_failures(job, act=act),
+    "pause": lambda farm, job, act: farm.ledger.jobs.pause(job, act=act),
+    "resume": lambda farm, job, act: farm.ledger.jobs.resume(job, act=act),
+    "cancel": lambda farm, job, act: farm.ledger.jobs.cancel(job, act=act),
+    "retry": lambda farm, job, act: farm.ledger.jobs.retry(job, act=act),
+    "requeue": lambda farm, job, act: farm.ledger.jobs.requeue(job, act=act),
+    "accept": lambda farm, job, act: farm.ledger.jobs.accept_failures(job, act=act),
 }
 
 
 @router.get("/{job_id}/picks")
 def picked(request: Request, visitor: TheViewer, job_id: str) -> Response:
     """How many images were kept, and what one cost."""
-    costs = visitor.farm.ledger.cost_per_image(visitor.job(job_id))
+    costs = visitor.farm.ledger.picks.cost_per_image(visitor.job(job_id))
     return page(request, "picks.html", costs=costs, job_id=job_id)
 
 
@@ -248,7 +248,7 @@ def pick(request: Request, visitor: TheVisitor, job_id: str, form: TheForm) -> R
         raise Unreadable("choose images, and whether to keep them or how many stars to give") from None
     job_id, by = visitor.steered_job(job_id), visitor.caller.name
     act = visitor.act("job picks", job_id, picked_words(wish))
-    visitor.farm.ledger.set_picks(job_id, wish, by, act=act)
+    visitor.farm.ledger.picks.change(job_id, wish, by, act=act)
     return picked(request, visitor, job_id)
 
 
@@ -261,7 +261,7 @@ def prioritise(visitor: TheVisitor, job_id: str, form: TheForm) -> Response:
     priority, job_id = int(given), visitor.steered_job(job_id)
     check_priority(visitor.caller, priority)
     act = visitor.act("job priority", job_id, given)
-    visitor.farm.ledger.prioritise_job(job_id, priority, act=act)
+    visitor.farm.ledger.jobs.prioritise(job_id, priority, act=act)
     return _back(job_id)
 
 

@@ -58,11 +58,11 @@ async def why(request: Request, visitor: TheVisitor, node_id: str) -> Response:
 Verb = Callable[[Farm, str, str, Act], object]
 #: What can be done with a node, by the last part of the address.
 VERBS: dict[str, Verb] = {
-    "drain": lambda farm, node, reason, act: farm.ledger.drain_node(node, reason, act=act),
-    "pause": lambda farm, node, reason, act: farm.ledger.pause_node(node, reason, act=act),
-    "resume": lambda farm, node, reason, act: farm.ledger.resume_node(node, act=act),
-    "quarantine": lambda farm, node, reason, act: farm.ledger.quarantine_node(node, reason, act=act),
-    "forgive": lambda farm, node, reason, act: farm.ledger.forgive_node(node, act=act),
+    "drain": lambda farm, node, reason, act: farm.ledger.nodes.drain(node, reason, act=act),
+    "pause": lambda farm, node, reason, act: farm.ledger.nodes.pause(node, reason, act=act),
+    "resume": lambda farm, node, reason, act: farm.ledger.nodes.resume(node, act=act),
+    "quarantine": lambda farm, node, reason, act: farm.ledger.nodes.quarantine(node, reason, act=act),
+    "forgive": lambda farm, node, reason, act: farm.ledger.nodes.forgive(node, act=act),
 }
 
 

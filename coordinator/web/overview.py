@@ -130,7 +130,7 @@ def remember(state: State, farm: Farm) -> None:
 
 
 def _look(farm: Farm, bounds: Bounds | None) -> Snapshot:
-    found = farm.ledger.overview(bounds and bounds.owner)
+    found = farm.ledger.jobs.overview(bounds and bounds.owner)
     nodes = farm.nodes(bounds)
     live = [job for job in found.jobs if job.status in ("waiting", "running")]
     return Snapshot(
@@ -155,7 +155,7 @@ def _fleet(nodes: list[NodeView]) -> dict[int, Counter[str]]:
 
 def _waits(farm: Farm, bounds: Bounds | None) -> Iterator[JobWait]:
     """The first jobs of which nothing runs, as `farm explain` explains them."""
-    jobs = farm.ledger.overview(bounds and bounds.owner).jobs
+    jobs = farm.ledger.jobs.overview(bounds and bounds.owner).jobs
     for job in [job for job in jobs if job.status == "waiting"][:_EXPLAINED]:
         try:
             told = farm.ledger.explain(job.id, version="", owner=bounds and bounds.owner)

@@ -36,7 +36,7 @@ async def show(request: Request, visitor: TheVisitor, job_id: str, position: Pos
 
 async def _shown(request: Request, visitor: Visitor, job_id: str, position: int) -> Response:
     farm, told = visitor.farm, None
-    details = await run_in_threadpool(farm.ledger.shot_details, job_id, position)
+    details = await run_in_threadpool(farm.ledger.shots.details, job_id, position)
     if details.view.state != ShotState.DONE:
         told = await farm.explain_shot(details.view.shot_id, visitor.owner, details.view.state)
     return page(
@@ -53,7 +53,7 @@ async def _shown(request: Request, visitor: Visitor, job_id: str, position: int)
 @router.get("/thumbnails/{position}/{digest}")
 def small(visitor: TheViewer, job_id: str, position: Position, digest: str) -> Response:
     """The thumbnail of a stored image."""
-    file = visitor.farm.ledger.stored_file(visitor.job(job_id), position)
+    file = visitor.farm.ledger.images.file(visitor.job(job_id), position)
     if not file.sha256.startswith(digest):
         raise NotFound("this image was replaced: load the page again")
     return Response(_thumbnail(visitor.farm, job_id, file), media_type=CONTENT_TYPE, headers=_KEPT)
@@ -62,7 +62,7 @@ def small(visitor: TheViewer, job_id: str, position: Position, digest: str) -> R
 def _thumbnail(farm: Farm, job_id: str, file: StoredFile) -> bytes:
     data = thumbnail(file.key, file.size, farm.store)
     try:
-        farm.ledger.stored_file(job_id, file.position)
+        farm.ledger.images.file(job_id, file.position)
     except NotFound:
         # It was deleted meanwhile, and the deletion may have missed a thumbnail that was just made.
         farm.store.delete(thumbnail_key(file.key))
@@ -73,7 +73,7 @@ def _thumbnail(farm: Farm, job_id: str, file: StoredFile) -> bytes:
 @router.get("/images/{position}/{digest}")
 def full(visitor: TheViewer, job_id: str, position: Position, digest: str) -> Response:
     """The stored image, from the store."""
-    file = visitor.farm.ledger.stored_file(visitor.job(job_id), position)
+    file = visitor.farm.ledger.images.file(visitor.job(job_id), position)
     if not file.sha256.startswith(digest):
         raise NotFound("this image was replaced: load the page again")
     return RedirectResponse(visitor.farm.store.sign_get(file.key, expires_s=_URL_S), 303)
@@ -95,11 +95,11 @@ async def reject(
 
 def _reject(visitor: Visitor, job_id: str, position: int, redo: str) -> None:
     job_id = visitor.steered_job(job_id)
-    shot_id = visitor.farm.ledger.shot_details(job_id, position).view.shot_id
+    shot_id = visitor.farm.ledger.shots.details(job_id, position).view.shot_id
     wish = Rejection.model_validate({"by": visitor.caller.name, "redo": redo})
     act = visitor.act("shot reject", shot_id[:SHORT], f"for job {job_id}")
     owner = None if visitor.may_operate else visitor.caller.owner
-    visitor.farm.ledger.reject_shot(shot_id, wish, job_id, owner=owner, act=act)
+    visitor.farm.ledger.shots.reject(shot_id, wish, job_id, owner=owner, act=act)
 
 
 @router.post("/shots/{position}/accept")
@@ -113,10 +113,10 @@ async def accept(
 
 def _accept(visitor: Visitor, job_id: str, position: int) -> None:
     job_id = visitor.steered_job(job_id)
-    shot_id = visitor.farm.ledger.shot_details(job_id, position).view.shot_id
+    shot_id = visitor.farm.ledger.shots.details(job_id, position).view.shot_id
     act = visitor.act("shot accept", shot_id[:SHORT], f"for job {job_id}")
     owner = None if visitor.may_operate else visitor.caller.owner
-    visitor.farm.ledger.accept_shot(shot_id, job_id, owner=owner, act=act)
+    visitor.farm.ledger.shots.accept(shot_id, job_id, owner=owner, act=act)
 
 
 def _removed(request: Request, job_id: str) -> Response:

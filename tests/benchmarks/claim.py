@@ -72,7 +72,7 @@ def table(
                 yield Figure(name=f"{name}: claim", value=median(claims) * 1000, unit="ms", at_most=5)
                 planner_us = _planner_s(bench, nodes[0].id) * 1e6
                 yield Figure(name=f"{name}: its planner", value=planner_us, unit="µs", at_most=100)
-                round_ms = seconds(bench.ledger.ticket_demand) * 1000
+                round_ms = seconds(bench.ledger.backlog.ticket_demand) * 1000
                 yield Figure(name=f"{name}: dispatcher's round", value=round_ms, unit="ms", at_most=5)
     (few, many), (one, several) = NODES, GROUPS
     for groups in GROUPS:
@@ -107,7 +107,7 @@ def _submit(bench: Bench, groups: int, shots: int, *, job: int = 0) -> None:
 def _planner_s(bench: Bench, node_id: str) -> float:
     """Seconds of the planner alone."""
     rates, batch_s = bench.rates, TIMING.batch_s
-    with bench.ledger._transactions.backlog() as backlog:
+    with bench.ledger.transactions.backlog() as backlog:
         node, now = backlog.known(node_id), bench.clock.now
         return seconds(lambda: next_work(node, "public", backlog, rates, now, batch_s), times=200)
 

@@ -82,9 +82,9 @@ def work_through(number: int) -> dict[str, float]:
         return {
             "claim of a batch": claim_s / CLAIMS,
             "report, verdict and close, an image": finish_s / images,
-            "view of the job": _seconds(lambda: bench.ledger.job(job)),
+            "view of the job": _seconds(lambda: bench.ledger.jobs.view(job)),
             "start of a coordinator": _seconds(bench.restart),
-            "cancel of the job": _seconds(lambda: bench.ledger.cancel_job(job)),
+            "cancel of the job": _seconds(lambda: bench.ledger.jobs.cancel(job)),
         }
 
 

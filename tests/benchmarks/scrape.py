@@ -42,10 +42,10 @@ def reads(*, attempts: int = 100, jobs: int = 1, nodes: int = 1) -> dict[str, fl
 
 
 def _calls(bench: Bench) -> dict[str, Callable[[], object]]:
-    job = bench.ledger.jobs()[-1].id
+    job = bench.ledger.jobs.summaries()[-1].id
     return {
-        "scrape": bench.ledger.totals,
-        "list of jobs": bench.ledger.jobs,
-        "one job": lambda: bench.ledger.job(job),
-        "cost table": bench.ledger.cost_table,
+        "scrape": bench.ledger.accounts.totals,
+        "list of jobs": bench.ledger.jobs.summaries,
+        "one job": lambda: bench.ledger.jobs.view(job),
+        "cost table": bench.ledger.accounts.cost_table,
     }

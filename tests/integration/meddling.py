@@ -112,7 +112,7 @@ def check_farm(scene: Scene) -> None:
         for shot in answer.lease.shots:
             willing.deliver(answer.lease, shot)
             stored = Verdict(outcome="stored", sha256="0" * 64, size=1)
-            scene.farm.farm.ledger.verdicts([(shot.attempt_id, stored)])
+            scene.farm.farm.ledger.ingest.verdicts([(shot.attempt_id, stored)])
         willing.close(answer.lease)
     willing.leave()
     check_ledger(scene.farm.farm.ledger)

@@ -145,7 +145,7 @@ class TestOneStore:
             assert deleted == {"images": 4, "kept": 0, "pending": 4}
             assert operator.get(f"/v1/jobs/{job}/shots").json()["shots"] == []
         until(lambda: not any(map(store.head, keys)))
-        until(lambda: farm.farm.ledger.to_erase() == 0)
+        until(lambda: farm.farm.ledger.images.to_erase() == 0)
 
     def test_a_repeated_report_and_close_change_nothing(self, operator: httpx.Client, node: ScriptedNode):
         job = submit(operator)
@@ -225,7 +225,7 @@ class TestOneStore:
         assert clear_quarantine(store, ledger, now=time.time()) == 0
         assert clear_quarantine(store, ledger, now=time.time() + KEEP_S + 60) == 0
         (attempt,) = [shot.attempt_id for shot in lease.shots if shot.id == delivered.id]
-        ledger.verdicts([(attempt, Verdict(outcome="stored", sha256="0" * 64, size=1))])
+        ledger.ingest.verdicts([(attempt, Verdict(outcome="stored", sha256="0" * 64, size=1))])
         assert clear_quarantine(store, ledger, now=time.time() + KEEP_S + 60) == 2
         assert len(store.keys(MODELS)) == 1
         assert store.keys("quarantine/") == []

@@ -18,6 +18,7 @@ from common.messages import Lease, LeasedShot
 from coordinator.calls import event_streams
 from coordinator.calls.event_streams import EventStreams, Watcher
 from coordinator.ledger import EVERYTHING, Act, EventPage
+from coordinator.ledger.event_log import EventLog
 from tests.farm import MANIFEST, QUICK, RunningFarm, ScriptedNode, running_farm, until
 from tests.integration.api.calls import refused, submit
 from tests.integration.api.test_scopes import client_of, store
@@ -202,15 +203,15 @@ def test_a_key_is_checked_in_time_and_before_more_is_told(
 def test_streams_go_on_after_an_unexpected_error(
     farm: RunningFarm, operator: httpx.Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    read, failing = farm.farm.ledger.events, iter([True])
+    read, failing = EventLog.page, iter([True])
 
-    def events(*given: Any) -> EventPage:
+    def page(*given: Any) -> EventPage:
         if next(failing, False):
             raise KeyError("j-1")
         return read(*given)
 
     with stream(operator) as seen:
-        monkeypatch.setattr(farm.farm.ledger, "events", events)
+        monkeypatch.setattr(EventLog, "page", page)
         job = submit(operator)
         upto(seen, lambda event: event.get("job") == job)
     assert next(failing, None) is None, "no read has failed"

@@ -59,7 +59,7 @@ def work(farm: RunningFarm, manifest: str = MANIFEST) -> int:
                 else:
                     node.deliver(lease, shot)
                     stored = Verdict(outcome="stored", sha256="0" * 64, size=1, seconds=0.25)
-                    farm.farm.ledger.verdicts([(shot.attempt_id, stored)])
+                    farm.farm.ledger.ingest.verdicts([(shot.attempt_id, stored)])
             node.close(lease)
     node.leave()
     return batches

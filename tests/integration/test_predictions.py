@@ -127,7 +127,7 @@ class Fleet:
         return found
 
     def rows(self, query: Select[Any]) -> Sequence[Row[Any]]:
-        with self.running.farm.ledger._transactions.read() as connection:
+        with self.running.farm.ledger.transactions.read() as connection:
             return connection.execute(query).all()
 
     def batches(self, job: str) -> Sequence[Row[Any]]:
@@ -152,7 +152,7 @@ class Fleet:
         for job in jobs:
             self.finished(job)
         catalog = self.client.catalog()
-        with self.running.farm.ledger._transactions.write() as write:
+        with self.running.farm.ledger.transactions.write() as write:
             for card, speeds in SPEEDS.items():
                 for model, one in speeds.items():
                     shot = plain_shot(catalog.models[model])._replace(width=64, height=64, steps=STEPS)

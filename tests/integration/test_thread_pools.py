@@ -18,6 +18,7 @@ from common.errors import Gone
 from common.keys import TicketSigner
 from common.messages import Claim, Heartbeat, HeartbeatAnswer, Join, Joined, Listen
 from coordinator.ledger import ledger
+from coordinator.ledger.batches import Batches
 from tests.farm import DEADLINE_S, QUICK, RunningFarm, ScriptedNode, card, running_farm, until
 from tests.http_connection import Answer, HttpConnection
 from tests.integration.api.calls import submit
@@ -104,7 +105,7 @@ class Crowd:
 async def crowd(farm: RunningFarm, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Crowd]:
     """Every node's claim is held and every question is under way; none is answered in the block."""
     claims, questions = Gate(), Gate()
-    monkeypatch.setattr(farm.farm.ledger, "claim", claims.before(_over))
+    monkeypatch.setattr(Batches, "claim", claims.before(_over))
     # In its transaction: each question that has begun holds a connection to the database.
     monkeypatch.setattr(ledger, "explain", questions.before(ledger.explain))
     nodes = [ParkedNode(farm, f"parked-{number}") for number in range(NODES)]

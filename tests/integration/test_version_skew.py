@@ -27,7 +27,7 @@ def home(folder: Path) -> Path:
 
 
 def joined(farm: RunningFarm) -> bool:
-    return bool(farm.farm.ledger.nodes())
+    return bool(farm.farm.ledger.nodes.views())
 
 
 @pytest.mark.parametrize(("theirs", "protocol"), [("9.0.0", PROTOCOL + 1), ("0.0.9", PROTOCOL - 1)])

@@ -139,7 +139,7 @@ class Holder:
             ticket=ticket or f"ticket-{next(self.bench.numbers)}",
             **facts,
         )
-        return self.bench.ledger.claim(claim, ticket_lane=lane, ticket_class=self.joined.vram_class)
+        return self.bench.ledger.batches.claim(claim, ticket_lane=lane, ticket_class=self.joined.vram_class)
 
     def lease(self, **facts: Any) -> Lease:
         answer = self.claim(**facts)
@@ -149,7 +149,7 @@ class Holder:
     def beat(self, lease: Lease | None = None, **facts: Any) -> Any:
         held = {} if lease is None else {"batch_id": lease.batch_id, "token": lease.token}
         beat = Heartbeat(incarnation=self.joined.incarnation, **held | facts)
-        return good(self.bench.ledger.heartbeats([(self.id, beat)]))
+        return good(self.bench.ledger.nodes.heartbeats([(self.id, beat)]))
 
     def fail(self, kind: str, times: int = 1) -> None:
         """Claim, fail one shot and give the others back, so many times."""
@@ -204,11 +204,11 @@ class Bench:
             "random_seed": 0,
         }
         self.clock.now += 1
-        return self.ledger.submit(NewJob(**given | fields), shots)
+        return self.ledger.jobs.submit(NewJob(**given | fields), shots)
 
     def join(self, name: str = "node", vram_gib: int = 8, **fields: Any) -> Holder:
         given: dict[str, Any] = {"name": name, "card": card(vram_gib), "models": ("tiny", "other")}
-        return Holder(self, self.ledger.join(Join(**given | fields)))
+        return Holder(self, self.ledger.nodes.join(Join(**given | fields)))
 
     def leased(self, number: int = 1) -> tuple[Holder, Lease]:
         """A node that joined, and its lease on a job of so many shots."""
@@ -250,17 +250,17 @@ class Bench:
     def store(self, attempt_id: str | None, /, **fields: Any) -> Any:
         assert attempt_id is not None
         given: dict[str, Any] = {"outcome": "stored", "sha256": SHA, "size": 100}
-        return good(self.ledger.verdicts([(attempt_id, Verdict(**given | fields))]))
+        return good(self.ledger.ingest.verdicts([(attempt_id, Verdict(**given | fields))]))
 
     def report(self, lease: Lease, report: Report) -> Reported:
-        return good(self.ledger.reports([(lease.batch_id, report)]))
+        return good(self.ledger.batches.reports([(lease.batch_id, report)]))
 
     def delivery(self, attempt_id: str) -> Delivery:
-        return good(self.ledger.deliveries([attempt_id]))
+        return good(self.ledger.ingest.deliveries([attempt_id]))
 
     def close(self, lease: Lease, outcome: Any = "finished", **fields: Any) -> Any:
         told = Close(token=lease.token, outcome=outcome, **fields)
-        return good(self.ledger.close([(lease.batch_id, told)]))
+        return good(self.ledger.batches.close([(lease.batch_id, told)]))
 
     def finish(self, lease: Lease, spent: Spent | None = None) -> None:
         """Deliver and store every shot of a lease, and close it."""
@@ -303,10 +303,10 @@ class Bench:
         return node
 
     def counts(self, job_id: str) -> dict[str, int]:
-        return self.ledger.job(job_id).counts
+        return self.ledger.jobs.view(job_id).counts
 
     def node_state(self, name: str = "node") -> str:
-        return next(node.state for node in self.ledger.nodes() if node.id == name)
+        return next(node.state for node in self.ledger.nodes.views() if node.id == name)
 
     def node_row(self, name: str = "node") -> Any:
         return next(row for row in self.rows(nodes) if row.id == name)
@@ -317,17 +317,17 @@ class Bench:
 
     def backlog_lines(self) -> dict[Line, int]:
         """Images that wait, as the coordinator's memory has them."""
-        with self.ledger._transactions.backlog() as backlog:
+        with self.ledger.transactions.backlog() as backlog:
             return backlog.lines.copy()
 
     def open_job(self, job_id: str) -> OpenJob:
         """A job as the coordinator's memory has it."""
-        with self.ledger._transactions.backlog() as backlog:
+        with self.ledger.transactions.backlog() as backlog:
             return backlog.jobs[job_id]
 
     def use_of(self, owner: str) -> float:
         """What the coordinator's memory has of an owner's recent work, in seconds."""
-        with self.ledger._transactions.backlog() as backlog:
+        with self.ledger.transactions.backlog() as backlog:
             return backlog.usage.of(owner, self.clock.now)
 
     def shot_row(self, shot_id: str) -> Any:

@@ -43,8 +43,8 @@ def test_a_jobs_cost_is_that_of_all_attempts_and_loads(bench: Bench) -> None:
         _hand_made_cost(seconds, joules, 8, bench)
         for seconds, joules in ((2.5, 100.0), (3.0, 150.0), (4.0, 200.0), (12.0, 900.0))
     )
-    assert bench.ledger.job(job_id).cost == pytest.approx(expected, rel=CLOSE)
-    (row,) = bench.ledger.cost_table(job_id)
+    assert bench.ledger.jobs.view(job_id).cost == pytest.approx(expected, rel=CLOSE)
+    (row,) = bench.ledger.accounts.cost_table(job_id)
     assert (row.model, row.vram_class, row.images, row.failures) == ("tiny", 8, 2, 1)
     assert row.cost == pytest.approx(expected, rel=CLOSE)
     assert row.cost_per_image == pytest.approx(expected / 2, rel=CLOSE)
@@ -54,7 +54,7 @@ def test_a_jobs_cost_is_that_of_all_attempts_and_loads(bench: Bench) -> None:
 def test_totals_agree_with_the_raw_rows_and_survive_a_restart(bench: Bench) -> None:
     _one_failure_and_one_load(bench)
     labels = ("tiny", "public", 8)
-    totals = bench.ledger.totals()
+    totals = bench.ledger.accounts.totals()
 
     assert {outcome: count for (_, outcome), count in totals.attempts.items()} == {"stored": 2, "failed": 1}
     assert totals.failures == {"": 2, "flat_image": 1}
@@ -67,7 +67,7 @@ def test_totals_agree_with_the_raw_rows_and_survive_a_restart(bench: Bench) -> N
     around = sum(row.load_cost + row.lost_cost for row in bench.rows(batches))
     assert sum(totals.cost.values()) == pytest.approx(raw + around, rel=CLOSE)
     bench.restart()
-    assert bench.ledger.totals() == totals
+    assert bench.ledger.accounts.totals() == totals
 
 
 def test_a_heartbeat_need_not_wait_for_totals(bench: Bench) -> None:
@@ -81,7 +81,7 @@ def test_a_heartbeat_need_not_wait_for_totals(bench: Bench) -> None:
             thread.join(20)
 
     event.listen(bench.engine, "before_cursor_execute", beat_meanwhile)
-    bench.ledger.totals()
+    bench.ledger.accounts.totals()
     event.remove(bench.engine, "before_cursor_execute", beat_meanwhile)
 
     assert beaten
@@ -91,8 +91,8 @@ def test_a_volunteers_electricity_is_on_no_bill_of_the_farm(bench: Bench) -> Non
     job = bench.submit(placed(1))
     bench.finish(bench.join(terms="volunteer").lease(), work(3600.0, 3.6e6))
 
-    totals = bench.ledger.totals()
-    assert bench.ledger.job(job.job_id).cost == 0
+    totals = bench.ledger.accounts.totals()
+    assert bench.ledger.jobs.view(job.job_id).cost == 0
     assert sum(totals.cost.values()) == 0
     rates = bench.rates
     expected = (3.6e6 + rates.host_watts * 3600) / 3.6e6 * float(rates.tariff_per_kwh)
@@ -118,7 +118,7 @@ def test_images_per_minute_and_the_time_left_follow_what_was_stored(bench: Bench
         bench.clock.now += 100
         bench.finish(lease, work(10.0))
 
-    view = bench.ledger.job(job.job_id)
+    view = bench.ledger.jobs.view(job.job_id)
     stored, left = view.counts["done"], view.counts["waiting"]
     assert view.images_per_minute > 0
     assert view.eta_s == pytest.approx(left / view.images_per_minute * 60)
@@ -129,12 +129,12 @@ def test_the_backlog_and_the_fleet_are_counted_by_class(bench: Bench) -> None:
     job = bench.submit([*placed(4), *placed(1, model="other", min_class=24)])
     bench.join().lease()
 
-    totals = bench.ledger.totals()
+    totals = bench.ledger.accounts.totals()
 
     assert totals.waiting == {("public", 8): 2, ("public", 24): 1}
     assert totals.running == {("public", 8): 2}
     assert totals.nodes == {(8, "busy"): 1}
-    assert set(totals.oldest_waiting.values()) == {bench.ledger.job(job.job_id).submitted_at}
+    assert set(totals.oldest_waiting.values()) == {bench.ledger.jobs.view(job.job_id).submitted_at}
 
 
 def test_what_a_killed_pass_spent_is_accounted_from_its_heartbeats(bench: Bench) -> None:
@@ -149,7 +149,7 @@ def test_what_a_killed_pass_spent_is_accounted_from_its_heartbeats(bench: Bench)
 
     (batch,) = bench.rows(batches)
     assert (batch.lost_s, batch.lost_joules) == (pytest.approx(8.0), pytest.approx(350.0))
-    assert bench.ledger.job(job.job_id).cost > 0
+    assert bench.ledger.jobs.view(job.job_id).cost > 0
 
 
 def test_what_a_node_spends_after_its_lease_lapsed_is_accounted_once(bench: Bench) -> None:
@@ -165,7 +165,7 @@ def test_what_a_node_spends_after_its_lease_lapsed_is_accounted_once(bench: Benc
 
     (batch,) = bench.rows(batches)
     assert (batch.lost_s, batch.lost_joules) == (pytest.approx(30.0), pytest.approx(900.0))
-    cost = bench.ledger.job(job.job_id).cost
+    cost = bench.ledger.jobs.view(job.job_id).cost
     assert cost == pytest.approx(batch.lost_cost)
     assert bench.open_job(job.job_id).cost == pytest.approx(cost)
 
@@ -179,19 +179,19 @@ def test_what_a_lost_lease_spent_before_the_tariff_changed_keeps_its_price(bench
     lease = node.lease()
     node.beat(lease, spent=work(3600.0, 3.6e6))
     bench.let_pass(TIMING.lease_s + 2 * TIMING.sweep_s)
-    before = bench.ledger.job(job.job_id).cost
+    before = bench.ledger.jobs.view(job.job_id).cost
     assert before == pytest.approx(_hand_made_cost(3600.0, 3.6e6, 8, bench)) != 0
 
     bench.rates = Money(tariff_per_kwh=Decimal("0.1"))
     bench.restart()
     node.beat(lease, spent=work(3600.0, 3.6e6))
-    assert sum(bench.ledger.totals().cost.values()) == before
+    assert sum(bench.ledger.accounts.totals().cost.values()) == before
     for _ in range(2):
         node.beat(lease, spent=work(5400.0, 5.4e6))
 
     cost = before + _hand_made_cost(1800.0, 1.8e6, 8, bench)
-    assert bench.ledger.job(job.job_id).cost == pytest.approx(cost, rel=CLOSE)
-    assert sum(bench.ledger.totals().cost.values()) == pytest.approx(cost, rel=CLOSE)
+    assert bench.ledger.jobs.view(job.job_id).cost == pytest.approx(cost, rel=CLOSE)
+    assert sum(bench.ledger.accounts.totals().cost.values()) == pytest.approx(cost, rel=CLOSE)
     (batch,) = bench.rows(batches)
     assert (batch.lost_s, batch.lost_joules) == (5400.0, 5.4e6)
 
@@ -208,7 +208,7 @@ def test_what_a_closing_tells_of_a_pass_without_reports_is_accounted(bench: Benc
     (batch,) = bench.rows(batches)
     assert (batch.lost_s, batch.lost_joules) == (pytest.approx(9.0), pytest.approx(400.0))
     assert batch.spent_method == "sampled"
-    assert bench.ledger.job(job.job_id).cost == pytest.approx(batch.load_cost + batch.lost_cost)
+    assert bench.ledger.jobs.view(job.job_id).cost == pytest.approx(batch.load_cost + batch.lost_cost)
 
 
 def test_idle_time_is_cumulative_in_an_incarnation_and_adds_up_over_them(bench: Bench) -> None:
@@ -219,15 +219,15 @@ def test_idle_time_is_cumulative_in_an_incarnation_and_adds_up_over_them(bench: 
 
     (row,) = bench.rows(nodes)
     assert (row.idle_s, row.idle_joules) == (20.0, 500.0)
-    assert bench.ledger.totals().idle_cost[8] == pytest.approx(row.idle_cost) != 0
+    assert bench.ledger.accounts.totals().idle_cost[8] == pytest.approx(row.idle_cost) != 0
 
 
 def test_a_card_that_its_owner_has_back_idles_at_nobodys_cost(bench: Bench) -> None:
     node = bench.join()
     node.beat(idle_s=10.0, idle_joules=300.0)
-    bench.ledger.pause_node("node", who="owner")
+    bench.ledger.nodes.pause("node", who="owner")
     node.beat(idle_s=3610.0, idle_joules=900_300.0)
-    bench.ledger.resume_node("node", who="owner")
+    bench.ledger.nodes.resume("node", who="owner")
     node.beat(idle_s=3615.0, idle_joules=900_400.0)
 
     (row,) = bench.rows(nodes)
@@ -236,7 +236,7 @@ def test_a_card_that_its_owner_has_back_idles_at_nobodys_cost(bench: Bench) -> N
 
 def test_a_card_that_the_operator_pauses_still_idles_at_the_farms_cost(bench: Bench) -> None:
     node = bench.join()
-    bench.ledger.pause_node("node")
+    bench.ledger.nodes.pause("node")
     node.beat(idle_s=10.0, idle_joules=300.0)
 
     (row,) = bench.rows(nodes)

@@ -24,7 +24,7 @@ LOAD = Spent(joules=900.0, energy_method="sampled", seconds={"load": 12.0})
 
 
 def month_lines(bench: Bench, owner: str | None = None) -> list[BillLine]:
-    return bench.ledger.month_bill(utc_month(bench.clock.now), owner)
+    return bench.ledger.accounts.month_bill(utc_month(bench.clock.now), owner)
 
 
 def of_use(lines: list[BillLine], *uses: str) -> list[BillLine]:
@@ -105,7 +105,7 @@ def test_an_attempt_is_on_the_bill_of_the_month_once_it_is_settled(bench: Bench)
     lease = bench.join().lease()
     attempt = bench.deliver(lease, 0, work(2.0, 100.0)).attempt_id
     assert of_use(month_lines(bench), "image") == []
-    (delivered,) = bench.ledger.job_bill(job.job_id)
+    (delivered,) = bench.ledger.accounts.job_bill(job.job_id)
     assert (delivered.use, delivered.images, delivered.seconds) == ("image", 0, 2.0)
     assert delivered.cost > 0
     bench.store(attempt)
@@ -116,9 +116,9 @@ def test_an_attempt_is_on_the_bill_of_the_month_once_it_is_settled(bench: Bench)
 def test_a_rejected_image_is_made_and_not_kept(bench: Bench) -> None:
     job = bench.submit(placed(2))
     bench.finish(bench.join().lease())
-    bench.ledger.reject_shot(placed(2)[0].planned.id, Rejection(redo="no"), job.job_id)
+    bench.ledger.shots.reject(placed(2)[0].planned.id, Rejection(redo="no"), job.job_id)
 
-    for lines in (month_lines(bench), bench.ledger.job_bill(job.job_id)):
+    for lines in (month_lines(bench), bench.ledger.accounts.job_bill(job.job_id)):
         bill = bill_of("any", "EUR", lines)
         assert (bill.images, bill.kept) == (2, 1)
 
@@ -132,8 +132,8 @@ def test_the_bill_of_a_job_is_its_cost_also_after_retention(bench: Bench) -> Non
     for index in range(len(lease.shots)):
         bench.store(bench.deliver(lease, index).attempt_id, size=2_000_000)
     bench.close(lease, load=LOAD)
-    before = bench.ledger.job_bill(job.job_id)
-    cost = bench.ledger.job(job.job_id).cost
+    before = bench.ledger.accounts.job_bill(job.job_id)
+    cost = bench.ledger.jobs.view(job.job_id).cost
     assert sum(line.cost for line in before) == pytest.approx(cost)
     assert sum(line.storage for line in before) == pytest.approx(2 * 0.002 * (0.02 * 12 + 0.09))
     assert sum(line.cost for line in month_lines(bench)) == pytest.approx(cost)
@@ -141,7 +141,7 @@ def test_the_bill_of_a_job_is_its_cost_also_after_retention(bench: Bench) -> Non
     bench.ledger.thin()
     bench.clock.now += 11.0
     bench.thin()
-    (line,) = bench.ledger.job_bill(job.job_id)
+    (line,) = bench.ledger.accounts.job_bill(job.job_id)
     assert (line.use, line.cost) == ("removed", pytest.approx(cost))
 
 
@@ -152,16 +152,16 @@ def test_electricity_costs_what_the_hour_says(bench: Bench) -> None:
     at_night = bench.rates.tariff(bench.clock.now)
     job = bench.submit(placed(1))
     bench.finish(bench.join().lease(), work(3600.0, 3.6e6))
-    (line,) = of_use(bench.ledger.job_bill(job.job_id), "image")
+    (line,) = of_use(bench.ledger.accounts.job_bill(job.job_id), "image")
     assert line.electricity == pytest.approx((1 + 0.05) * float(at_night))
 
 
 def test_volunteers_are_thanked_for_hours_images_and_electricity(bench: Bench) -> None:
     bench.submit(placed(1))
     bench.finish(bench.join(owner="vera", terms="volunteer").lease(), work(3600.0, 3.6e5))
-    (line,) = bench.ledger.thanks(utc_month(bench.clock.now))
+    (line,) = bench.ledger.accounts.thanks(utc_month(bench.clock.now))
     assert (line.owner, line.nodes, line.images, line.hours) == ("vera", 1, 1, 1.0)
     assert (line.card_kwh, line.kwh) == pytest.approx((0.1, 0.15))
     assert line.electricity == pytest.approx(0.15 * float(bench.rates.tariff_per_kwh))
-    assert bench.ledger.thanks(utc_month(bench.clock.now), "ana") == []
+    assert bench.ledger.accounts.thanks(utc_month(bench.clock.now), "ana") == []
     assert sum(line.cost for line in month_lines(bench)) == 0

@@ -56,7 +56,7 @@ def test_a_budget_is_used_to_the_last_image_that_it_covers_and_not_beyond(
     while lease := node.claim().lease:
         bench.finish(lease, MINUTE)
 
-    view = bench.ledger.job(job)
+    view = bench.ledger.jobs.view(job)
     assert view.counts["done"] == made
     assert view.cost <= budget * per_image
 
@@ -76,7 +76,7 @@ def test_a_budget_has_room_for_keeping_each_image_beside_rendering_it(estimating
             estimating.store(estimating.deliver(lease, index, MINUTE).attempt_id, size=size)
         estimating.close(lease)
 
-    view = estimating.ledger.job(job)
+    view = estimating.ledger.jobs.view(job)
     assert (view.counts["done"], view.cost) == (3, pytest.approx(3 * keeping))
 
 
@@ -92,7 +92,7 @@ def test_shots_of_unequal_work_are_reserved_each_at_its_own_estimate(bench: Benc
         images = [ordered.spec["steps"] / usual for ordered in lease.shots]
         reserved = sum(bench.open_job(job).reserved.values())
         assert reserved == pytest.approx(sum(images) * per_image)
-        assert bench.ledger.job(job).cost + reserved <= limit
+        assert bench.ledger.jobs.view(job).cost + reserved <= limit
         bench.finish(lease, Spent(seconds={"denoise": 60.0 * images[0]}))
 
     assert bench.counts(job) == {"done": 7, "waiting": 15}, "two long ones, and five short ones besides"
@@ -110,7 +110,7 @@ def test_a_job_that_has_room_for_its_short_shots_only_goes_on_with_them(bench: B
         bench.ledger.sweep()
 
     assert bench.counts(job) == {"done": 3, "waiting": 2}
-    assert bench.ledger.job(job).intent == "paused"
+    assert bench.ledger.jobs.view(job).intent == "paused"
 
 
 def test_a_job_whose_budget_has_no_room_for_another_image_pauses_and_says_so(bench: Bench) -> None:
@@ -119,12 +119,12 @@ def test_a_job_whose_budget_has_no_room_for_another_image_pauses_and_says_so(ben
     job = _job(bench, 4, 2.5 * per_image)
     lease = node.lease()
     bench.ledger.sweep()
-    assert bench.ledger.job(job).intent == "active", "what is in hand may cost less"
+    assert bench.ledger.jobs.view(job).intent == "active", "what is in hand may cost less"
     bench.finish(lease, MINUTE)
 
     bench.ledger.sweep()
 
-    view = bench.ledger.job(job)
+    view = bench.ledger.jobs.view(job)
     assert view.intent == "paused"
     assert "too little is left for another image" in view.reason
 
@@ -140,7 +140,7 @@ def test_a_job_that_a_cheaper_node_can_go_on_with_does_not_pause(bench: Bench) -
 
     bench.ledger.sweep()
 
-    assert bench.ledger.job(job).intent == "active"
+    assert bench.ledger.jobs.view(job).intent == "active"
     assert dear.claim().lease is None
     assert len(cheap.lease().shots) == 2
 
@@ -158,7 +158,7 @@ def test_overshoot_is_at_most_the_error_of_the_estimate(bench: Bench, spent: flo
         bench.finish(lease, Spent(seconds={"denoise": 60.0 * spent}))
     bench.ledger.sweep()
 
-    view = bench.ledger.job(job)
+    view = bench.ledger.jobs.view(job)
     rendered = sum(len(lease.shots) for lease in leases)
     assert view.cost <= limit + rendered * per_image * (spent - 1.0) * 1.001
     assert view.intent == "paused"
@@ -201,7 +201,7 @@ def test_while_nothing_tells_what_an_image_costs_one_batch_of_a_limited_job_is_i
     assert all(node.claim().lease is None for node in nodes[1:])
     bench.finish(lease, MINUTE)
     bench.ledger.sweep()
-    assert bench.ledger.job(job).intent == "paused"
+    assert bench.ledger.jobs.view(job).intent == "paused"
 
 
 def test_what_one_node_was_measured_at_is_the_estimate_of_those_nothing_tells_of(bench: Bench) -> None:
@@ -226,7 +226,7 @@ def test_a_job_pauses_at_its_budget(bench: Bench) -> None:
     bench.finish(node.lease(), work(3600.0))
     bench.ledger.sweep()
 
-    view = bench.ledger.job(job.job_id)
+    view = bench.ledger.jobs.view(job.job_id)
     assert view.intent == "paused"
     assert "of its" in view.reason
     assert node.claim().nothing is not None
@@ -238,7 +238,7 @@ def test_a_job_that_is_done_is_not_paused_although_it_cost_more_than_its_budget(
 
     bench.ledger.sweep()
 
-    view = bench.ledger.job(job)
+    view = bench.ledger.jobs.view(job)
     assert view.cost > 0.001
     assert (view.status, view.intent) == ("done", "active")
 
@@ -250,7 +250,7 @@ def test_a_node_that_waits_hears_when_a_budget_has_room_again(bench: Bench) -> N
     for index in range(2):
         bench.store(bench.deliver(lease, index).attempt_id)
     announced: list[str] = []
-    bench.ledger.on_work(lambda: announced.append("work"))
+    bench.ledger.commits.on_work(lambda: announced.append("work"))
 
     bench.close(lease)
 

@@ -21,7 +21,7 @@ def test_a_claim_moves_its_shots_and_names_recipe_and_pass(bench: Bench) -> None
 
     assert (lease.model, lease.recipe, lease.pass_size) == ("tiny", "bf16", 2)
     assert bench.counts(job.job_id) == {"running": 2}
-    assert bench.ledger.job(job.job_id).running == {"node": 2}
+    assert bench.ledger.jobs.view(job.job_id).running == {"node": 2}
     assert bench.node_state() == "busy"
     assert bench.transitions(lease.shots[0].id) == ["claimed"]
 
@@ -64,7 +64,7 @@ def test_a_ticket_that_two_nodes_claim_at_once_is_spent_by_one(bench: Bench) -> 
     node.lease()
     claimed = []
     # What the node gives back is announced halfway through its claim.
-    bench.ledger.on_work(lambda: claimed.append(other.claim("t").lease))
+    bench.ledger.commits.on_work(lambda: claimed.append(other.claim("t").lease))
 
     with pytest.raises(Conflict, match="has been used"):
         node.claim("t")
@@ -78,9 +78,9 @@ def test_a_ticket_of_another_class_or_lane_is_refused(bench: Bench) -> None:
     claim = Claim(node_id=node.id, incarnation=1, ticket="t")
 
     with pytest.raises(Forbidden, match="24 GB"):
-        bench.ledger.claim(claim, ticket_lane="public", ticket_class=24)
+        bench.ledger.batches.claim(claim, ticket_lane="public", ticket_class=24)
     with pytest.raises(Forbidden, match="lane private"):
-        bench.ledger.claim(claim, ticket_lane="private", ticket_class=8)
+        bench.ledger.batches.claim(claim, ticket_lane="private", ticket_class=8)
 
 
 def test_an_older_incarnation_may_not_claim(bench: Bench) -> None:
@@ -117,7 +117,7 @@ def test_a_claim_that_waited_takes_nothing_from_the_node(bench: Bench) -> None:
     lease = node.lease()
 
     stale = Claim(node_id=node.id, incarnation=1, ticket="stale")
-    answer = bench.ledger.claim(stale, ticket_lane="public", ticket_class=8, waited=True)
+    answer = bench.ledger.batches.claim(stale, ticket_lane="public", ticket_class=8, waited=True)
 
     assert answer.nothing is not None
     assert node.beat(lease).order == "go on"

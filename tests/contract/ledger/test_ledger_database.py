@@ -20,6 +20,7 @@ from common.errors import Conflict, Invalid, NotFound, Unavailable
 from common.states import SHOT, ShotEvent, ShotState
 from coordinator.ledger import open_engine
 from coordinator.ledger.database import transaction
+from coordinator.ledger.jobs import Jobs
 from coordinator.ledger.schema import events, metadata, peaks, shots
 from tests.contract.ledger.bench import TIMING, Bench, placed, work
 from tests.postgres import running_postgres
@@ -133,12 +134,12 @@ def test_a_submission_that_the_database_breaks_off_is_cancelled_once_it_works(
     job_and_first_chunk = disk_full_after(2, bench.engine, monkeypatch)
     with job_and_first_chunk, pytest.raises(Unavailable, match="free space"):
         bench.submit(placed(6000))
-    (job,) = bench.ledger.jobs()
+    (job,) = bench.ledger.jobs.summaries()
     assert job.intent == "active"
 
     bench.ledger.sweep()
 
-    assert bench.ledger.job(job.id).intent == "cancelled"
+    assert bench.ledger.jobs.view(job.id).intent == "cancelled"
     assert bench.counts(job.id) == {"cancelled": 5000}
 
 
@@ -147,8 +148,8 @@ def test_a_cancellation_that_the_database_breaks_off_is_ended_once_it_works(
 ) -> None:
     job = bench.submit(placed(2)).job_id
     with disk_full_after(1, bench.engine, monkeypatch), pytest.raises(Unavailable):
-        bench.ledger.cancel_job(job)
-    assert bench.ledger.job(job).intent == "cancelled"
+        bench.ledger.jobs.cancel(job)
+    assert bench.ledger.jobs.view(job).intent == "cancelled"
     assert bench.counts(job) == {"waiting": 2}
 
     bench.ledger.sweep()
@@ -207,10 +208,10 @@ def test_what_waits_is_told_after_a_database_error_too(bench: Bench, monkeypatch
     job = bench.submit(placed(4)).job_id
     bench.join()
     with every_answer_lost(bench.engine, monkeypatch), pytest.raises(Unavailable):
-        bench.ledger.prioritise_job(job, 60)
+        bench.ledger.jobs.prioritise(job, 60)
 
-    assert bench.ledger.waiting() == bench.ledger.totals().waiting == {("public", 8): 4}
-    assert bench.ledger.ticket_demand() == {("public", 8): 1}
+    assert bench.ledger.backlog.waiting() == bench.ledger.accounts.totals().waiting == {("public", 8): 4}
+    assert bench.ledger.backlog.ticket_demand() == {("public", 8): 1}
     assert "node takes this next" in " ".join(bench.ledger.explain(job, version="1").sentences)
 
 
@@ -222,9 +223,9 @@ def test_a_commit_whose_answer_is_lost_leaves_no_shot_forgotten(
         bench.close(lease, "released")
 
     announced: list[str] = []
-    bench.ledger.on_work(lambda: announced.append("work"))
+    bench.ledger.commits.on_work(lambda: announced.append("work"))
     with pytest.raises(NotFound):  # the first call that finds the database again
-        bench.ledger.drain_node("nobody")
+        bench.ledger.nodes.drain("nobody")
     assert announced
     assert sum(bench.backlog_lines().values()) == 4
     assert len(node.lease().shots) == 2
@@ -253,7 +254,7 @@ def test_what_was_measured_is_known_to_the_first_write_after_a_database_error(
     node, lease = bench.leased(4)
     bench.deliver(lease, 0, peak_bytes=8000)
     with every_answer_lost(bench.engine, monkeypatch), pytest.raises(Unavailable):
-        bench.ledger.forgive_node(node.id)
+        bench.ledger.nodes.forgive(node.id)
 
     bench.deliver(lease, 1, peak_bytes=500)
 
@@ -266,7 +267,7 @@ def test_a_submission_whose_beginning_was_committed_unheard_is_cancelled(
     with every_answer_lost(bench.engine, monkeypatch), pytest.raises(Unavailable):
         bench.submit(placed(2))
     bench.ledger.sweep()
-    assert [job.intent for job in bench.ledger.jobs()] == ["cancelled"]
+    assert [job.intent for job in bench.ledger.jobs.summaries()] == ["cancelled"]
 
 
 def test_a_submission_that_cannot_be_cancelled_keeps_no_lease_alive(
@@ -277,10 +278,10 @@ def test_a_submission_that_cannot_be_cancelled_keeps_no_lease_alive(
     with disk_full_after(1, bench.engine, monkeypatch), pytest.raises(Unavailable):
         bench.submit(placed(1, first=9))
 
-    def stuck(_: str) -> None:
+    def stuck(_: Jobs, job_id: str) -> None:
         raise Conflict("it cannot be moved")
 
-    monkeypatch.setattr(bench.ledger, "cancel_job", stuck)
+    monkeypatch.setattr(Jobs, "cancel", stuck)
     found = []
     for _ in range(int(2 * TIMING.lease_s / TIMING.sweep_s)):
         bench.clock.now += TIMING.sweep_s

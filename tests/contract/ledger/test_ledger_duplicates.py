@@ -19,11 +19,11 @@ class Pair:
     def __init__(self, bench: Bench, images: int = 2, **job: object) -> None:
         self.bench = bench
         self.fast, self.slow = measured(bench, "fast", 5.0), measured(bench, "slow", 60.0)
-        bench.ledger.drain_node(self.fast.id)
+        bench.ledger.nodes.drain(self.fast.id)
         self.job = bench.submit(placed(2), **job).job_id
         self.first = self.slow.lease()
-        bench.ledger.resume_node(self.fast.id)
-        bench.ledger.adopt({}, {"fast": Copy(self.first.batch_id, self.job, images)})
+        bench.ledger.nodes.resume(self.fast.id)
+        bench.ledger.backlog.adopt({}, {"fast": Copy(self.first.batch_id, self.job, images)})
         self.second = self.fast.claim().lease
 
     @property
@@ -43,7 +43,7 @@ def test_the_first_delivery_counts_and_the_other_node_stops_at_once(bench: Bench
     assert [one.id for one in pair.copy.shots] == [one.id for one in pair.first.shots]
     check_ledger(bench.ledger)
     told: list[set[str]] = []
-    bench.ledger.on_orders(lambda nodes: told.append(set(nodes)))
+    bench.ledger.commits.on_orders(lambda nodes: told.append(set(nodes)))
 
     delivered = bench.deliver(pair.copy, 0)
 
@@ -53,7 +53,7 @@ def test_the_first_delivery_counts_and_the_other_node_stops_at_once(bench: Bench
     )
     beaten = pair.first.shots[0].id
     assert told == [{"slow"}]
-    assert good(bench.ledger.orders([(pair.slow.id, call)])).cancelled == (beaten,)
+    assert good(bench.ledger.nodes.orders([(pair.slow.id, call)])).cancelled == (beaten,)
     bench.store(delivered.attempt_id)
     bench.store(bench.deliver(pair.first, 1).attempt_id)
     assert pair.fast.beat(pair.copy).cancelled == (pair.copy.shots[1].id,)
@@ -73,7 +73,7 @@ def test_what_the_slower_node_renders_is_refused_and_both_reports_in_one_commit_
     shot = pair.first.shots[0].id
     wish = GrantRequest(token=pair.first.token, shot_id=shot, sha256=SHA, size=100, content_type="image/png")
     with pytest.raises(Conflict, match="is released and needs no upload"):
-        good(bench.ledger.grants([(pair.first.batch_id, wish)]))
+        good(bench.ledger.batches.grants([(pair.first.batch_id, wish)]))
     late = bench.deliver(pair.first, 0)
     assert (late.state, late.repeated, late.attempt_id) == ("delivered", True, None)
     check_ledger(bench.ledger)
@@ -130,7 +130,7 @@ def test_a_shot_is_duplicated_once(bench: Bench) -> None:
     bench.close(pair.copy)
     third = bench.join("third")
     for images, expected in ((1, [pair.first.shots[1].id]), (2, [])):
-        bench.ledger.adopt({}, {"third": Copy(pair.first.batch_id, pair.job, images)})
+        bench.ledger.backlog.adopt({}, {"third": Copy(pair.first.batch_id, pair.job, images)})
         lease = third.claim().lease
         assert [one.id for one in lease.shots] == expected if lease else expected == []
         if lease:
@@ -140,28 +140,28 @@ def test_a_shot_is_duplicated_once(bench: Bench) -> None:
 
 def test_a_duplicate_is_not_trimmed_nor_duplicated(bench: Bench) -> None:
     pair = Pair(bench)
-    assert bench.ledger.trim({pair.copy.batch_id: 1}) == 0
+    assert bench.ledger.batches.trim({pair.copy.batch_id: 1}) == 0
     third = bench.join("third")
-    bench.ledger.adopt({}, {"third": Copy(pair.copy.batch_id, pair.job, 1)})
+    bench.ledger.backlog.adopt({}, {"third": Copy(pair.copy.batch_id, pair.job, 1)})
     assert third.claim().lease is None
 
 
 def test_a_duplicate_needs_room_in_the_budget(bench: Bench) -> None:
     pair = Pair(bench, images=1, max_cost=100.0)
     bench.close(pair.copy, "released")
-    with bench.ledger._transactions.backlog() as backlog:
+    with bench.ledger.transactions.backlog() as backlog:
         job = backlog.jobs[pair.job]
         job.max_cost = job.cost + sum(job.reserved.values())
-    bench.ledger.adopt({}, {"fast": Copy(pair.first.batch_id, pair.job, 1)})
+    bench.ledger.backlog.adopt({}, {"fast": Copy(pair.first.batch_id, pair.job, 1)})
     assert pair.fast.claim().lease is None
-    with bench.ledger._transactions.backlog() as backlog:
+    with bench.ledger.transactions.backlog() as backlog:
         backlog.jobs[pair.job].max_cost = 100.0
     assert pair.fast.claim().lease is not None
 
 
 def test_a_cancelled_job_ends_both(bench: Bench) -> None:
     pair = Pair(bench)
-    bench.ledger.cancel_job(pair.job)
+    bench.ledger.jobs.cancel(pair.job)
     for node, lease in ((pair.slow, pair.first), (pair.fast, pair.copy)):
         assert node.beat(lease).cancelled == tuple(one.id for one in lease.shots)
         bench.close(lease)
@@ -199,13 +199,13 @@ def test_a_restarted_coordinator_knows_duplicates(bench: Bench) -> None:
 
 def test_an_idle_node_duplicates_the_last_pass_of_a_slow_one(bench: Bench) -> None:
     fast, slow = measured(bench, "fast", 1.0), measured(bench, "slow", 60.0)
-    bench.ledger.drain_node(fast.id)
+    bench.ledger.nodes.drain(fast.id)
     bench.submit(placed(2))
     lease = slow.lease()
-    bench.ledger.resume_node(fast.id)
+    bench.ledger.nodes.resume(fast.id)
     ahead = look(bench)
     bench.clock.now += 1
-    assert set(bench.ledger.ticket_demand()) == {("public", 8)}
+    assert set(bench.ledger.backlog.ticket_demand()) == {("public", 8)}
 
     duplicate = fast.lease()
 
@@ -214,5 +214,5 @@ def test_an_idle_node_duplicates_the_last_pass_of_a_slow_one(bench: Bench) -> No
     assert marks[duplicate.batch_id] == lease.batch_id
     bench.clock.now += 1
     ahead.look()
-    assert bench.ledger.ticket_demand() == {}
+    assert bench.ledger.backlog.ticket_demand() == {}
     check_ledger(bench.ledger)

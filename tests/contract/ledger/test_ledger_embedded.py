@@ -56,7 +56,7 @@ def small(farm: Bench) -> Holder:
 def encoded(farm: Bench, large: Holder) -> Lease:
     """A batch whose embeddings the large node stored; its other shots wait again."""
     lease = large.lease()
-    farm.ledger.note_embedded(lease.batch_id, EMBEDDED)
+    farm.ledger.embeddings.note_batch(lease.batch_id, EMBEDDED)
     farm.close(lease, "released")
     return lease
 
@@ -74,7 +74,7 @@ def test_a_node_without_an_encoder_takes_what_is_embedded_and_nothing_else(
     first = large.lease()
     assert first.encodes
     # Both shots of the batch have the texts `a`.
-    farm.ledger.note_embedded(first.batch_id, EMBEDDED)
+    farm.ledger.embeddings.note_batch(first.batch_id, EMBEDDED)
     lease = small.lease()
     assert not lease.encodes
     assert {farm.shot_row(one.id).texts for one in lease.shots} == {"a"}
@@ -86,7 +86,7 @@ def test_a_node_without_an_encoder_takes_what_is_embedded_and_nothing_else(
 
 def ahead(farm: Bench, lease: Lease, *besides: str, embedded: Embedded = EMBEDDED) -> list[str]:
     """Texts of shots that the large node encodes beside its batch."""
-    return [*farm.ledger.texts_ahead(lease.batch_id, "large", embedded, besides)[0]]
+    return [*farm.ledger.embeddings.ahead(lease.batch_id, "large", embedded, besides)[0]]
 
 
 def test_texts_are_encoded_ahead_for_nodes_without_an_encoder(
@@ -98,7 +98,7 @@ def test_texts_are_encoded_ahead_for_nodes_without_an_encoder(
     # The last first: the node renders the others itself, unless it is helped.
     assert ahead(farm, lease) == ["d", "c", "b", "a"]
     assert ahead(farm, lease, "b", "d") == ["c", "a"]
-    farm.ledger.note_texts(["c", "d"], EMBEDDED)
+    farm.ledger.embeddings.note_texts(["c", "d"], EMBEDDED)
     found = small.lease()
     assert not found.encodes
     assert {farm.shot_row(one.id).texts for one in found.shots} == {"c", "d"}
@@ -111,11 +111,11 @@ def test_a_batch_is_leased_until_it_is_closed(farm: Bench, large: Holder) -> Non
     farm.submit(texts(placed(8), "a", "b"))
     lease = large.lease()
     nodes = {lease.batch_id: "large", "b-0": "large", "b-1": "gone"}
-    assert farm.ledger.leased(nodes) == {lease.batch_id}
+    assert farm.ledger.batches.leased(nodes) == {lease.batch_id}
     farm.restart()
-    assert farm.ledger.leased(nodes) == {lease.batch_id}
+    assert farm.ledger.batches.leased(nodes) == {lease.batch_id}
     farm.close(lease, "released")
-    assert farm.ledger.leased(nodes) == set()
+    assert farm.ledger.batches.leased(nodes) == set()
 
 
 def test_nothing_is_encoded_ahead_if_it_helps_nobody(farm: Bench, large: Holder) -> None:
@@ -129,7 +129,7 @@ def test_nothing_is_encoded_ahead_if_it_helps_nobody(farm: Bench, large: Holder)
     assert ahead(farm, lease) == ["b", "a"]
     assert ahead(farm, lease, embedded=Embedded({"text_encoder": "float32"}, VERSIONS)) == []
     for one in (newer, elsewhere, small):
-        farm.ledger.drain_node(one.id)
+        farm.ledger.nodes.drain(one.id)
     assert ahead(farm, lease) == []
 
 
@@ -148,14 +148,14 @@ def test_encoding_ahead_takes_a_small_part_of_the_batch_and_of_its_budget(
 ) -> None:
     farm.submit(texts(placed(8), "a"))
     lease = large.lease()
-    _, seconds = farm.ledger.texts_ahead(lease.batch_id, "large", EMBEDDED, ())
+    _, seconds = farm.ledger.embeddings.ahead(lease.batch_id, "large", EMBEDDED, ())
     # A megapixel-forward takes a second, an image has ten.
     assert seconds == pytest.approx(len(lease.shots) * 10 / 10)
     farm.close(lease, "released")
     job_id = farm.submit(texts(placed(8, first=20), "b"), priority=90, max_cost=100.0).job_id
     lease = large.lease()
     assert ahead(farm, lease) == ["b"]
-    with farm.ledger._transactions.backlog() as backlog:
+    with farm.ledger.transactions.backlog() as backlog:
         job = backlog.jobs[job_id]
         job.max_cost = job.cost + sum(job.reserved.values())
     assert ahead(farm, lease) == []
@@ -170,7 +170,7 @@ def test_what_encoding_ahead_takes_is_paid_as_loading(farm: Bench, large: Holder
     farm.close(lease, "finished", load=load)
     (batch,) = farm.rows(batches)
     assert (batch.loads, batch.load_s, batch.lost_s, batch.load_joules) == (1, 25.0, 0.0, 500.0)
-    with farm.ledger._transactions.backlog() as backlog:
+    with farm.ledger.transactions.backlog() as backlog:
         # Loading the model takes as long as before.
         assert backlog.known("large").loads == {"tiny": 20.0}
 
@@ -205,7 +205,7 @@ def test_shots_whose_embeddings_have_gone_wait_for_an_encoder_without_blame(
     farm.submit(texts(placed(4), "a"))
     encoded(farm, large)
     lease = small.lease()
-    farm.ledger.forget_embedded(lease.batch_id)
+    farm.ledger.embeddings.forget_batch(lease.batch_id)
     farm.close(lease, "released", message="2 embeddings cannot be had from the store")
     assert "no room for the text encoder" in refusal(small.claim())
     rows = farm.rows_of_shots()
@@ -216,7 +216,7 @@ def test_shots_whose_embeddings_have_gone_wait_for_an_encoder_without_blame(
 
 def test_a_restarted_coordinator_knows_what_is_embedded(farm: Bench, large: Holder, small: Holder) -> None:
     farm.submit(texts(placed(4), "a", "b"))
-    farm.ledger.note_embedded(large.lease().batch_id, EMBEDDED)
+    farm.ledger.embeddings.note_batch(large.lease().batch_id, EMBEDDED)
     before = farm.backlog_lines()
     farm.restart()
     assert farm.backlog_lines() == before
@@ -225,8 +225,8 @@ def test_a_restarted_coordinator_knows_what_is_embedded(farm: Bench, large: Hold
 def test_embeddings_count_as_long_as_they_are_kept(farm: Bench, large: Holder, small: Holder) -> None:
     farm.submit(texts(placed(2), "a"))
     encoded(farm, large)
-    farm.ledger.forget_embedded_before(farm.clock.now)
+    farm.ledger.embeddings.forget_before(farm.clock.now)
     lease = small.lease()
     farm.close(lease, "released")
-    farm.ledger.forget_embedded_before(farm.clock.now + 1)
+    farm.ledger.embeddings.forget_before(farm.clock.now + 1)
     assert "no room for the text encoder" in refusal(small.claim())

@@ -11,7 +11,7 @@ PLAN = EstimateView(seconds=90.0, images=4, cost=0.5)
 
 
 def job(bench: Bench, job_id: str) -> JobView:
-    return bench.ledger.job(job_id)
+    return bench.ledger.jobs.view(job_id)
 
 
 def test_a_job_keeps_what_its_plan_said(bench: Bench) -> None:
@@ -39,13 +39,13 @@ def test_a_job_takes_from_its_submission_to_its_last_image(bench: Bench) -> None
 def test_what_a_job_takes_leaves_out_the_time_in_which_it_was_paused(bench: Bench) -> None:
     mine, node = bench.submit(placed(4)).job_id, bench.join()
     bench.clock.now += 10
-    bench.ledger.pause_job(mine)
+    bench.ledger.jobs.pause(mine)
     bench.clock.now += 100
-    bench.ledger.pause_job(mine, "again")
+    bench.ledger.jobs.pause(mine, "again")
     bench.clock.now += 100
-    bench.ledger.cancel_job(mine)
+    bench.ledger.jobs.cancel(mine)
     bench.clock.now += 100
-    bench.ledger.requeue_job(mine)
+    bench.ledger.jobs.requeue(mine)
     bench.clock.now += 10
     while bench.counts(mine) != {"done": 4}:
         bench.finish(node.lease())
@@ -63,7 +63,7 @@ def test_what_a_job_takes_leaves_out_the_time_until_it_was_retried(bench: Bench)
     failed_s = bench.clock.now - job(bench, mine).submitted_at
     bench.thin()
     bench.clock.now += 5000
-    bench.ledger.retry_job(mine)
+    bench.ledger.jobs.retry(mine)
     bench.clock.now += 10
     bench.finish(node.lease())
     found = job(bench, mine)

@@ -25,7 +25,7 @@ def told(bench: Bench, after: int = 0, topic: Topic = EVERYTHING) -> list[Event]
     found: list[Event] = []
     more = True
     while more:
-        after, more, shots, jobs, _ = bench.ledger.events(after, topic)
+        after, more, shots, jobs, _ = bench.ledger.events.page(after, topic)
         found += [*shots, *jobs]
     return found
 
@@ -46,10 +46,10 @@ def render(bench: Bench, node: Holder) -> None:
 def test_a_watcher_is_told_what_became_of_each_shot_and_of_its_job(bench: Bench, node: Holder) -> None:
     job = bench.submit(placed(3)).job_id
     assert of_jobs(told(bench)) == [(job, "waiting", {"waiting": 3}, False)]
-    begun = bench.ledger.last_event()
+    begun = bench.ledger.events.last()
     lease = node.lease()
     assert of_jobs(told(bench, begun))[0][1] == "running"
-    leased = bench.ledger.last_event()
+    leased = bench.ledger.events.last()
     bench.finish(lease)
     render(bench, node)
 
@@ -57,7 +57,7 @@ def test_a_watcher_is_told_what_became_of_each_shot_and_of_its_job(bench: Bench,
 
     assert {event.state for event in shots} == {"done"}
     assert [(event.position, event.name, event.shot) for event in shots] == [
-        (image.position, image.name, image.shot_id) for image in bench.ledger.images(job)
+        (image.position, image.name, image.shot_id) for image in bench.ledger.shots.of_job(job)
     ]
     assert of_jobs(told(bench, leased)) == [(job, "done", {"done": 3}, False)]
 
@@ -68,13 +68,13 @@ def test_a_job_ends_once_and_again_after_it_was_begun_anew(bench: Bench, node: H
         node.fail("invalid_spec")
         bench.rest()
     bench.thin()
-    ended = bench.ledger.last_event()
+    ended = bench.ledger.events.last()
     assert of_jobs(told(bench)) == [(job, "failed", {"failed": 1}, True)]
     assert [event.failure for event in told(bench) if event.type == "shot"] == ["invalid_spec"]
     bench.thin()
     assert told(bench, ended) == []
 
-    bench.ledger.retry_job(job)
+    bench.ledger.jobs.retry(job)
     bench.rest()
     render(bench, node)
     bench.thin()
@@ -86,18 +86,18 @@ def test_a_job_ends_once_and_again_after_it_was_begun_anew(bench: Bench, node: H
 def test_what_a_person_does_to_a_job_is_told(bench: Bench, node: Holder) -> None:
     job = bench.submit(placed(2)).job_id
     seen = []
-    for step in (bench.ledger.pause_job, bench.ledger.resume_job, bench.ledger.cancel_job):
-        before = bench.ledger.last_event()
+    for step in (bench.ledger.jobs.pause, bench.ledger.jobs.resume, bench.ledger.jobs.cancel):
+        before = bench.ledger.events.last()
         step(job)
         seen.append(of_jobs(told(bench, before))[0][1])
     assert seen == ["paused", "waiting", "cancelled"]
-    bench.ledger.requeue_job(job)
+    bench.ledger.jobs.requeue(job)
     render(bench, node)
-    before = bench.ledger.last_event()
+    before = bench.ledger.events.last()
     shot, other = shots_of(bench, job)
 
-    bench.ledger.reject_shot(shot, Rejection(redo="next seed"))
-    bench.ledger.delete_shot(other, "ana")
+    bench.ledger.shots.reject(shot, Rejection(redo="next seed"))
+    bench.ledger.images.delete(other, "ana")
 
     events = told(bench, before)
     assert of_shots(events) == [(job, "rejected", None), (job, "deleted", None)]
@@ -134,7 +134,7 @@ def test_every_event_is_on_one_page_and_each_id_is_larger_than_the_last(
     assert len(whole) == 7
     assert all(one.id < other.id for one, other in pairwise(whole))
     assert of_jobs(paged)[-1] == (job, "done", {"done": 7}, False)
-    assert bench.ledger.job_event(job).counts == {"done": 7}
+    assert bench.ledger.events.job(job).counts == {"done": 7}
 
 
 def test_events_of_another_ledger_and_too_many_are_not_kept(
@@ -142,13 +142,13 @@ def test_events_of_another_ledger_and_too_many_are_not_kept(
 ) -> None:
     bench.submit(placed(2))
     render(bench, node)
-    last = bench.ledger.last_event()
-    assert bench.ledger.keeps_events(last)
-    assert bench.ledger.keeps_events(0)
-    assert not bench.ledger.keeps_events(last + 1)
+    last = bench.ledger.events.last()
+    assert bench.ledger.events.keeps(last)
+    assert bench.ledger.events.keeps(0)
+    assert not bench.ledger.events.keeps(last + 1)
     monkeypatch.setattr(event_log, "MOST_BEHIND", 3)
-    assert not bench.ledger.keeps_events(0)
-    assert bench.ledger.keeps_events(last - 3)
+    assert not bench.ledger.events.keeps(0)
+    assert bench.ledger.events.keeps(last - 3)
 
 
 def test_what_retention_removed_is_not_kept(bench: Bench) -> None:
@@ -158,13 +158,13 @@ def test_what_retention_removed_is_not_kept(bench: Bench) -> None:
     bench.submit(placed(2))
     render(bench, node)
     bench.thin()
-    old = bench.ledger.last_event()
+    old = bench.ledger.events.last()
     bench.clock.now += 2 * DAY_S
     bench.thin()
     bench.submit(placed(1, first=10))
-    young = bench.ledger.last_event()
+    young = bench.ledger.events.last()
     bench.submit(placed(1, first=11))
 
-    assert not bench.ledger.keeps_events(old)
-    assert bench.ledger.keeps_events(young)
+    assert not bench.ledger.events.keeps(old)
+    assert bench.ledger.events.keeps(young)
     assert len(of_jobs(told(bench, young))) == 1

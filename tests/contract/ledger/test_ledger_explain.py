@@ -19,14 +19,14 @@ def test_of_two_jobs_the_one_that_waits_is_told_which_comes_first(bench: Bench) 
     assert f"job {high} comes first on node node: it has priority 80, this job 50" in said(bench, low)
     assert "node node takes this next" in said(bench, high)
 
-    bench.ledger.prioritise_job(low, 81)
+    bench.ledger.jobs.prioritise(low, 81)
 
     assert "node node takes this next" in said(bench, low)
 
 
 def test_a_paused_job_says_so_and_a_shot_goes_on_by_another_that_wants_it(bench: Bench) -> None:
     paused = bench.submit(placed(1)).job_id
-    bench.ledger.pause_job(paused)
+    bench.ledger.jobs.pause(paused)
     bench.join()
     (shot,) = shots_of(bench, paused)
     assert f"job {paused} is paused by the operator" in said(bench, shot)
@@ -46,7 +46,7 @@ def test_a_budget_that_is_taken_by_what_is_in_hand_is_said(bench: Bench) -> None
     measured = bench.submit(placed(1, first=20)).job_id
     bench.close(node.lease(), "released")
     image_cost = bench.rows(batches)[-1].estimate
-    bench.ledger.cancel_job(measured)
+    bench.ledger.jobs.cancel(measured)
     job = bench.submit(placed(4, first=50), max_cost=1.5 * image_cost).job_id
     node.lease()
     answer = explained(bench, job)
@@ -165,7 +165,7 @@ def test_stored_and_cancelled_shots_say_so(bench: Bench) -> None:
     lease = bench.join().lease()
     bench.store(bench.deliver(lease).attempt_id)
     bench.close(lease)
-    bench.ledger.cancel_job(job)
+    bench.ledger.jobs.cancel(job)
     stored, cancelled = shots_of(bench, job)
     (image,) = bench.rows(images)
     for subject in (stored, stored[:8], image.sha256):
@@ -192,7 +192,7 @@ def test_every_shot_that_waits_is_schedulable_or_explained_at_every_moment(bench
     bench.submit(placed(2, first=20), lane="studio")
     node = bench.join()
     bench.join("idle", vram_gib=24)
-    bench.ledger.pause_node("idle")
+    bench.ledger.nodes.pause("idle")
     lease = node.lease()
     bench.fail(lease, "render_error")
     bench.close(lease)

@@ -81,18 +81,18 @@ def test_missing_files_are_what_the_nodes_owner_is_told_to_bring(bench: Bench) -
 def test_an_able_node_out_of_service_is_named_with_what_brings_it_back(bench: Bench) -> None:
     job = bench.submit(placed(1)).job_id
     bench.join()
-    bench.ledger.pause_node("node", "too hot")
+    bench.ledger.nodes.pause("node", "too hot")
     assert "node node is paused by the operator: too hot" in said(bench, job)
     assert explained(bench, job).remedy == "`farm node resume node`"
-    bench.ledger.resume_node("node")
-    bench.ledger.pause_node("node", "a game", who="owner")
+    bench.ledger.nodes.resume("node")
+    bench.ledger.nodes.pause("node", "a game", who="owner")
     assert "node node is paused by its owner: a game" in said(bench, job)
     assert explained(bench, "node").remedy == "its owner must run `farm-node resume` on node"
 
 
 def test_a_quarantined_node_says_why_and_how_it_is_trusted_again(bench: Bench) -> None:
     bench.join()
-    bench.ledger.quarantine_node("node", "green pictures")
+    bench.ledger.nodes.quarantine("node", "green pictures")
     answer = explained(bench, "node")
     assert "Node node is quarantined by the operator: green pictures." in answer.sentences
     assert "`farm node forgive node`" in answer.remedy
@@ -102,7 +102,7 @@ def test_a_drained_node_is_resumed(bench: Bench) -> None:
     bench.submit(placed(8))
     node = bench.join()
     lease = node.lease()
-    bench.ledger.drain_node("node")
+    bench.ledger.nodes.drain("node")
     assert "Node node is finishing its batch" in said(bench, "node")
     bench.finish(lease)
     assert "Node node is offline" in said(bench, "node")

@@ -20,7 +20,7 @@ def test_a_shot_fails_for_good_after_three_failures_of_its_own(bench: Bench) -> 
         bench.rest()
 
     assert states == ["waiting", "waiting", "failed"]
-    view = bench.ledger.job(job.job_id)
+    view = bench.ledger.jobs.view(job.job_id)
     assert view.status == "failed"
     assert [(failure.kind, failure.shots) for failure in view.failures] == [("flat_image", 1)]
 
@@ -28,7 +28,7 @@ def test_a_shot_fails_for_good_after_three_failures_of_its_own(bench: Bench) -> 
 def test_a_prompt_that_is_too_long_fails_its_shot_at_once(bench: Bench) -> None:
     job = bench.submit(placed(1))
     assert bench.fail(bench.join().lease(), "prompt_too_long").state == "failed"
-    (failure,) = bench.ledger.job(job.job_id).failures
+    (failure,) = bench.ledger.jobs.view(job.job_id).failures
     assert (failure.kind, failure.shots) == ("prompt_too_long", 1)
 
 
@@ -70,7 +70,7 @@ def test_out_of_memory_on_the_largest_class_is_unschedulable(bench: Bench) -> No
     lease = bench.join(vram_gib=32).lease()
 
     assert bench.fail(lease, "out_of_memory").state == "unschedulable"
-    (failure,) = bench.ledger.job(job.job_id).failures
+    (failure,) = bench.ledger.jobs.view(job.job_id).failures
     assert failure.kind == "out_of_memory"
     assert "on 32 GB" in failure.message
     assert "a smaller size" in failure.message
@@ -135,19 +135,19 @@ def test_a_job_pauses_itself_once_a_tenth_and_five_of_its_shots_failed(
 ) -> None:
     job = bench.submit(placed(images))
     node = bench.join()
-    while bench.ledger.job(job.job_id).intent == "active":
+    while bench.ledger.jobs.view(job.job_id).intent == "active":
         lease = node.lease()
         for index in range(len(lease.shots)):
             bench.fail(lease, "flat_image", index)
         bench.close(lease)
         bench.rest()
 
-    view = bench.ledger.job(job.job_id)
+    view = bench.ledger.jobs.view(job.job_id)
     assert view.intent == "paused"
     assert f"{failed} of {images} shots failed" in view.reason
     # The fifth was the first of a pass, whose second failed too.
-    assert bench.ledger.requeue_job(job.job_id) == view.counts["failed"] == 6
-    assert bench.ledger.job(job.job_id).intent == "active"
+    assert bench.ledger.jobs.requeue(job.job_id) == view.counts["failed"] == 6
+    assert bench.ledger.jobs.view(job.job_id).intent == "active"
 
 
 def test_accepted_failures_make_a_job_done(bench: Bench) -> None:
@@ -157,5 +157,5 @@ def test_accepted_failures_make_a_job_done(bench: Bench) -> None:
         node.fail("flat_image")
         bench.rest()
 
-    assert bench.ledger.accept_failures(job.job_id) == 1
-    assert bench.ledger.job(job.job_id).status == "done"
+    assert bench.ledger.jobs.accept_failures(job.job_id) == 1
+    assert bench.ledger.jobs.view(job.job_id).status == "done"

@@ -46,7 +46,7 @@ def test_a_node_gets_only_models_and_loras_that_it_holds(bench: Bench) -> None:
 def test_a_node_gets_no_shots_for_whose_recipe_it_has_no_file(bench: Bench) -> None:
     bench.submit(placed(1))
     lacking = bench.join(missing_recipes={"tiny": ("bf16",)})
-    assert bench.ledger.ticket_demand() == {}
+    assert bench.ledger.backlog.ticket_demand() == {}
     refused = lacking.claim().nothing
     assert refused is not None
     assert "the file for recipe bf16 of model tiny is not on this node" in refused.reason
@@ -82,4 +82,4 @@ def test_a_pass_fits_the_card_whatever_guidance_its_shots_ask_for(
             assert isinstance(found, Fit)
             assert lease.pass_size <= found.pass_size
         bench.finish(lease)
-    assert bench.ledger.waiting() == {}
+    assert bench.ledger.backlog.waiting() == {}

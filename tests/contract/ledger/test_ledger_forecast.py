@@ -26,7 +26,7 @@ def node(bench: Bench) -> Holder:
 
 
 def left_s(bench: Bench, job_id: str) -> float | None:
-    return bench.ledger.job(job_id).eta_s
+    return bench.ledger.jobs.view(job_id).eta_s
 
 
 def test_the_time_left_of_a_job_that_has_not_begun_includes_what_goes_first(
@@ -78,7 +78,7 @@ def test_the_time_left_counts_no_card_that_leaves_the_job_to_frugal_ones(bench: 
     # Ten seconds each on the large card.
     assert left_s(bench, frugal) == pytest.approx(300, rel=CLOSE)
 
-    bench.ledger.cancel_job(frugal)
+    bench.ledger.jobs.cancel(frugal)
     hasty = bench.submit(placed(30), eco=False).job_id
     bench.clock.now += 1000
     assert left_s(bench, hasty) == pytest.approx(200, rel=CLOSE)
@@ -86,7 +86,7 @@ def test_the_time_left_counts_no_card_that_leaves_the_job_to_frugal_ones(bench: 
 
 def test_a_paused_job_and_one_that_no_node_takes_have_no_time_left(bench: Bench, node: Holder) -> None:
     paused = bench.submit(placed(30, first=100)).job_id
-    bench.ledger.pause_job(paused)
+    bench.ledger.jobs.pause(paused)
     large = bench.submit(placed(1, first=900, min_class=24)).job_id
 
     assert (left_s(bench, paused), left_s(bench, large)) == (None, None)

@@ -47,7 +47,7 @@ def test_the_last_shots_are_left_to_the_fast_nodes(bench: Bench) -> None:
 def fetches(bench: Bench, node: Holder, model: str, seconds: float) -> None:
     """The node tells that it has to fetch a model."""
     offer = {"models": ("tiny", "other"), "fetches": (model,), "fetch_s": {model: seconds}}
-    bench.ledger.hold(node.id, NewHoldings(incarnation=node.joined.incarnation, **offer))
+    bench.ledger.nodes.hold(node.id, NewHoldings(incarnation=node.joined.incarnation, **offer))
 
 
 def test_a_node_that_must_fetch_the_model_leaves_the_last_shots_to_one_that_has_it(bench: Bench) -> None:
@@ -96,7 +96,7 @@ def test_with_much_work_all_nodes_share_it(bench: Bench) -> None:
 def test_a_slow_node_takes_what_no_fast_one_is_left_for(bench: Bench) -> None:
     slow, fast = measured(bench, "slow", 300.0), measured(bench, "fast", 10.0)
     bench.submit(placed(4))
-    bench.ledger.leave_node(fast.id, fast.joined.incarnation)
+    bench.ledger.nodes.leave(fast.id, fast.joined.incarnation)
     look(bench)
 
     assert len(slow.lease().shots) >= 1
@@ -136,7 +136,7 @@ def test_shots_that_a_fast_node_does_not_take_are_open_to_all_after_a_while(benc
 def test_a_self_test_is_in_no_hurry(bench: Bench) -> None:
     slow, fast = measured(bench, "slow", 300.0), measured(bench, "fast", 10.0)
     bench.submit(placed(4))
-    bench.ledger.quarantine_node(slow.id)
+    bench.ledger.nodes.quarantine(slow.id)
     bench.let_pass(TIMING.quarantine_s + TIMING.sweep_s, slow, fast)
     look(bench)
     assert bench.node_state("slow") == NodeState.SELFTEST
@@ -155,7 +155,7 @@ def test_nodes_that_wait_are_woken_after_the_round_that_knows_the_new_work(bench
         batch_s=120.0,
         monotonic=bench.clock,
     )
-    bench.ledger.on_work(ahead.wake_for_work)
+    bench.ledger.commits.on_work(ahead.wake_for_work)
     ahead.look()
     bench.submit(placed(4))
     bench.clock.now += 1
@@ -212,7 +212,7 @@ def test_no_ticket_is_for_a_node_that_leaves_the_work_to_others(bench: Bench) ->
     measured(bench, "fast", 10.0, vram_gib=24)
     bench.submit(placed(1))
     look(bench)
-    assert bench.ledger.ticket_demand() == {("public", 24): 1}
+    assert bench.ledger.backlog.ticket_demand() == {("public", 24): 1}
 
 
 def test_what_a_load_took_here_counts_for_the_next_one_and_a_change_of_loras_does_not(bench: Bench) -> None:
@@ -220,7 +220,7 @@ def test_what_a_load_took_here_counts_for_the_next_one_and_a_change_of_loras_doe
     bench.submit(placed(40))
 
     def loads() -> dict[str, float]:
-        with bench.ledger._transactions.backlog() as backlog:
+        with bench.ledger.transactions.backlog() as backlog:
             return backlog.known(node.id).loads
 
     # Compiling is not repeated by the next load.
@@ -239,7 +239,7 @@ def test_images_of_several_sizes_count_as_long_as_they_take(bench: Bench) -> Non
 
     look(bench)
 
-    with bench.ledger._transactions.backlog() as backlog:
+    with bench.ledger.transactions.backlog() as backlog:
         assert backlog.horizons is not None
         end = backlog.horizons["public"].ends[job]
     assert end - bench.clock.now == pytest.approx(10 * 5.0 + 2 * 20.0, rel=0.1)
@@ -262,13 +262,13 @@ def test_a_card_leaves_a_job_to_those_that_need_much_less_energy_while_there_are
 
     assert answer.nothing is not None
     assert answer.nothing.reason == f"1000 images wait in lane public, none for this node: {WASTEFUL}"
-    assert bench.ledger.ticket_demand() == {("public", 24): 1}
+    assert bench.ledger.backlog.ticket_demand() == {("public", 24): 1}
     told = bench.ledger.explain("old", version="1")
     assert WASTEFUL in " ".join(told.sentences)
     assert "`eco: false`" in told.remedy
     assert "node new takes" in " ".join(bench.ledger.explain(job, version="1").sentences)
 
-    bench.ledger.leave_node(new.id, new.joined.incarnation)
+    bench.ledger.nodes.leave(new.id, new.joined.incarnation)
     ahead.look()
     assert old.lease().shots
 

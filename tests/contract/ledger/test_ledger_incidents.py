@@ -77,7 +77,7 @@ def test_an_amnesty_forgives_neither_earlier_nor_the_operators_quarantines(bench
     early = bench.quarantined()
     bench.let_pass(TIMING.lease_s + TIMING.sweep_s, early)
     bench.join("watched")
-    bench.ledger.quarantine_node("watched")
+    bench.ledger.nodes.quarantine("watched")
     lease = bench.join("other").lease()
     bench.store(bench.deliver(lease).attempt_id, outcome="put off")
 

@@ -77,7 +77,7 @@ def test_a_shot_that_ingest_dies_with_each_time_spends_no_attempt_and_is_poison(
         found.append((shot.state, shot.attempts, shot.crashes))
 
     assert found == [("waiting", 0, 1), ("waiting", 0, 2), ("failed", 0, 3)]
-    assert bench.ledger.job(job.job_id).failures[0].kind == "poison"
+    assert bench.ledger.jobs.view(job.job_id).failures[0].kind == "poison"
     assert {row.record for row in bench.rows(nodes)} == {""}
 
 

@@ -147,7 +147,7 @@ class Walk:
     def trim(self) -> None:
         lease = self._lease()
         if lease is not None:
-            self.bench.ledger.trim({lease.batch_id: self.random.randrange(1, 4)})
+            self.bench.ledger.batches.trim({lease.batch_id: self.random.randrange(1, 4)})
 
     def duplicate(self) -> None:
         """Let a node render what waits for it, and then what another one has just begun."""
@@ -160,7 +160,9 @@ class Walk:
             self.bench.finish(lease)
         if begun is not None:
             (job_id,) = {row.job_id for row in self.bench.rows(batches) if row.id == begun.batch_id}
-            self.bench.ledger.adopt({}, {name: Copy(begun.batch_id, job_id, self.random.randrange(1, 4))})
+            self.bench.ledger.backlog.adopt(
+                {}, {name: Copy(begun.batch_id, job_id, self.random.randrange(1, 4))}
+            )
             copy = self.nodes[name].claim().lease
             self.leases += [lease for lease in (begun, copy) if lease is not None]
 
@@ -168,11 +170,11 @@ class Walk:
         """A node tells that the store has the embeddings of its batch, or has lost some."""
         ledger, lease = self.bench.ledger, self._lease()
         if lease is not None and self.random.random() < 0.6:
-            ledger.note_embedded(lease.batch_id, Embedded({"text_encoder": "float32"}, {}))
+            ledger.embeddings.note_batch(lease.batch_id, Embedded({"text_encoder": "float32"}, {}))
         elif lease is not None:
-            ledger.forget_embedded(lease.batch_id)
+            ledger.embeddings.forget_batch(lease.batch_id)
         else:
-            ledger.forget_embedded_before(self.bench.clock.now)
+            ledger.embeddings.forget_before(self.bench.clock.now)
 
     def _failure(self) -> str:
         """Every other one is the shot's own, so that some shots use up their attempts."""
@@ -186,11 +188,11 @@ class Walk:
         return self.random.choice(pool) if pool else None
 
     def steer(self) -> None:
-        known = self.bench.ledger.jobs()
+        known = self.bench.ledger.jobs.summaries()
         if known:
             ledger = self.bench.ledger
-            verbs: list[Callable[[str], object]] = [ledger.cancel_job, ledger.pause_job, ledger.resume_job]
-            verbs += [ledger.retry_job, ledger.requeue_job, ledger.accept_failures]
+            verbs: list[Callable[[str], object]] = [ledger.jobs.cancel, ledger.jobs.pause, ledger.jobs.resume]
+            verbs += [ledger.jobs.retry, ledger.jobs.requeue, ledger.jobs.accept_failures]
             self.random.choice(verbs)(self.random.choice(known).id)
 
     def remove(self) -> None:
@@ -204,16 +206,16 @@ class Walk:
         job = self.random.choice((None, one.job_id))
         redo: Literal["no", "next seed", "same seed"] = self.random.choice(("no", "next seed", "same seed"))
         verbs: list[Callable[[], object]] = [
-            lambda: ledger.reject_shot(one.shot_id, Rejection(redo=redo), job),
-            lambda: ledger.delete_shot(one.shot_id, "ana", job),
-            lambda: ledger.delete_job(one.job_id, "ana"),
-            lambda: ledger.erased([picture.key for picture in ledger.doomed(1)]),
+            lambda: ledger.shots.reject(one.shot_id, Rejection(redo=redo), job),
+            lambda: ledger.images.delete(one.shot_id, "ana", job),
+            lambda: ledger.images.delete_of_job(one.job_id, "ana"),
+            lambda: ledger.images.erased([picture.key for picture in ledger.images.doomed(1)]),
         ]
         self.random.choice(verbs * 3 + [self._take_down])()
 
     def _take_down(self) -> None:
         for image in self.bench.rows(images)[:1]:
-            self.bench.ledger.delete_content(image.sha256, "ben")
+            self.bench.ledger.images.delete_content(image.sha256, "ben")
 
     def pass_time(self) -> None:
         for _ in range(self.random.choice((1, 2, 4, 8, 16, 32))):
@@ -224,7 +226,7 @@ class Walk:
         """Some steps of retention, mostly not to its end: sums of any whole days stay as they were."""
         self.seen |= self.happened()
         if self.random.random() < 0.5:
-            self.bench.ledger.cancel_job(self.random.choice(self.bench.ledger.jobs()).id)
+            self.bench.ledger.jobs.cancel(self.random.choice(self.bench.ledger.jobs.summaries()).id)
         self.bench.ledger.thin()  # notes what has ended
         self.bench.clock.now += KEEP_S + 1
         before = self._tallied()
@@ -233,7 +235,7 @@ class Walk:
         assert self._tallied() == pytest.approx(before)
 
     def _tallied(self) -> dict[Any, float]:
-        with self.bench.ledger._transactions.read() as connection:
+        with self.bench.ledger.transactions.read() as connection:
             return tallied_by_day(connection)
 
     def happened(self) -> set[tuple[str, str]]:
@@ -244,14 +246,14 @@ class Walk:
             ledger, name = self.bench.ledger, self.random.choice(list(self.nodes))
             who: Literal["operator", "owner"] = self.random.choice(("operator", "owner"))
             usual: list[Callable[[], None]] = [
-                lambda: ledger.resume_node(name, who=who),
-                lambda: ledger.forgive_node(name),
+                lambda: ledger.nodes.resume(name, who=who),
+                lambda: ledger.nodes.forgive(name),
             ]
             rare: list[Callable[[], None]] = [
-                lambda: ledger.drain_node(name),
-                lambda: ledger.leave_node(name, self.nodes[name].joined.incarnation),
-                lambda: ledger.pause_node(name, who=who),
-                lambda: ledger.quarantine_node(name),
+                lambda: ledger.nodes.drain(name),
+                lambda: ledger.nodes.leave(name, self.nodes[name].joined.incarnation),
+                lambda: ledger.nodes.pause(name, who=who),
+                lambda: ledger.nodes.quarantine(name),
             ]
             # Else most nodes would be out of service, and nothing more would happen.
             self.random.choice(usual * 2 + rare)()
@@ -321,5 +323,5 @@ def test_whatever_happened_a_willing_node_finishes_the_job(bench: Bench, random:
     while (lease := node.claim().lease) is not None:
         bench.finish(lease)
 
-    assert bench.ledger.job(job.job_id).status == "done"
+    assert bench.ledger.jobs.view(job.job_id).status == "done"
     check_ledger(bench.ledger)

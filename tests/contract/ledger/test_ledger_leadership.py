@@ -226,9 +226,9 @@ def test_to_lead_brings_an_older_ledger_up_with_all_that_is_in_it(bench: Bench, 
 
 def _all_told(bench: Bench) -> tuple[object, ...]:
     """Counts and bills of all jobs, and totals; money to twelve digits behind the point."""
-    jobs = {job.id: (job.status, job.counts) for job in bench.ledger.jobs()}
-    bills = {job_id: round(bench.ledger.job(job_id).cost, 12) for job_id in jobs}
-    totals = bench.ledger.totals()
+    jobs = {job.id: (job.status, job.counts) for job in bench.ledger.jobs.summaries()}
+    bills = {job_id: round(bench.ledger.jobs.view(job_id).cost, 12) for job_id in jobs}
+    totals = bench.ledger.accounts.totals()
     cost = {labels: round(money, 12) for labels, money in totals.cost.items()}
     return jobs, bills, totals.attempts, totals.failures, cost
 
@@ -251,7 +251,7 @@ def test_an_older_ledger_with_history_and_live_leases_adds_up_once_it_is_brought
         bench.fail(lease, "flat_image")
         bench.close(lease, load=Spent(joules=9.0, energy_method="sampled", seconds={"load": 2.0}))
         bench.rest()
-    assert bench.ledger.accept_failures(bad) == 1
+    assert bench.ledger.jobs.accept_failures(bad) == 1
     for _ in range(4):
         bench.finish(node.lease(), work(60.0))
     held = node.lease()
@@ -267,7 +267,7 @@ def test_an_older_ledger_with_history_and_live_leases_adds_up_once_it_is_brought
     while lease := node.claim().lease:
         bench.finish(lease)
     check_ledger(bench.ledger)
-    assert bench.ledger.waiting() == {}
+    assert bench.ledger.backlog.waiting() == {}
 
     bench.keep_s = 60.0
     bench.restart().sweep()

@@ -88,7 +88,7 @@ def test_what_ran_out_is_remembered_for_the_type_of_card_and_the_work_it_was(roo
 
     assert roomy.join("same").lease().pass_size == WIDE // 2
     assert roomy.join("larger", 12).lease().pass_size == WIDE
-    roomy.ledger.prioritise_job(roomy.ledger.jobs()[-1].id, 90)
+    roomy.ledger.jobs.prioritise(roomy.ledger.jobs.summaries()[-1].id, 90)
     assert roomy.join("third").lease().pass_size == WIDE
 
 
@@ -105,7 +105,7 @@ def test_what_cards_have_shown_is_told_of_their_nodes_and_in_one_list(roomy: Ben
     roomy.submit(placed(20, guidance=7.0))
     node = roomy.join()
     note_out_of_memory(node)
-    (limit,) = roomy.ledger.memory()
+    (limit,) = roomy.ledger.nodes.memory()
     assert (limit.card, limit.model, limit.recipe) == ("card of 8 GB, 8 GB", "tiny", "roomy")
     assert (limit.most_images, limit.guidance) == (WIDE // 2, 7.0)
     told = " ".join(roomy.ledger.explain("node", version="1").sentences)
@@ -114,7 +114,7 @@ def test_what_cards_have_shown_is_told_of_their_nodes_and_in_one_list(roomy: Ben
     lease = node.lease()
     _deliver_all(roomy, lease, 123)
 
-    (peak, _) = roomy.ledger.memory()
+    (peak, _) = roomy.ledger.nodes.memory()
     assert (peak.forwards, peak.peak_bytes) == (2 * len(lease.shots), 123)
     assert "ran out" not in " ".join(roomy.ledger.explain(roomy.join("large", 24).id, version="1").sentences)
 
@@ -182,7 +182,9 @@ def measured(bench: Bench, node: Holder, *, incarnation: int = 1, **paces: float
         RecipePace(model="sdxl", recipe=name.replace("_", "-"), seconds=s, peak_bytes=6 << 30)
         for name, s in paces.items()
     )
-    bench.ledger.measure(node.id, Measurements(incarnation=incarnation, paces=tuple(told)), load_catalog())
+    bench.ledger.nodes.measure(
+        node.id, Measurements(incarnation=incarnation, paces=tuple(told)), load_catalog()
+    )
 
 
 @pytest.fixture
@@ -201,9 +203,9 @@ def test_cards_of_a_type_take_the_recipe_that_one_of_them_measured_as_the_fastes
     assert lease.recipe == "fp16-small"
     other = ampere.model_copy(update={"name": "RTX 3060 Ti"})
     assert real.join("third", models=("sdxl",), card=other).lease().recipe == "fp16"
-    views = {view.recipe: view.pace_s for view in real.ledger.memory() if view.pace_s}
+    views = {view.recipe: view.pace_s for view in real.ledger.nodes.memory() if view.pace_s}
     assert views == {"fp16": 0.2, "fp16-small": 0.15}
-    assert {view.speeds["sdxl"] for view in real.ledger.nodes() if view.name == "first"} == {0.15}
+    assert {view.speeds["sdxl"] for view in real.ledger.nodes.views() if view.name == "first"} == {0.15}
     told = " ".join(real.ledger.explain("second", version="1").sentences)
     assert "measured to take 0.15 s by fp16-small, 0.2 s by fp16 per megapixel" in told
 
@@ -211,10 +213,10 @@ def test_cards_of_a_type_take_the_recipe_that_one_of_them_measured_as_the_fastes
 def test_a_trial_does_not_change_the_speed_that_images_have_shown(real: Bench, ampere: CardFacts) -> None:
     node = real.join("first", models=("sdxl",), card=ampere)
     _deliver_all(real, node.lease(), 1)
-    before = real.ledger.nodes()[0].speeds
+    before = real.ledger.nodes.views()[0].speeds
 
     measured(real, node, fp16=0.2)
-    assert real.ledger.nodes()[0].speeds == before
+    assert real.ledger.nodes.views()[0].speeds == before
 
 
 def test_nodes_that_are_not_the_farms_or_not_trusted_decide_for_no_card(
@@ -223,9 +225,9 @@ def test_nodes_that_are_not_the_farms_or_not_trusted_decide_for_no_card(
     volunteer = real.join("first", models=("sdxl",), card=ampere, terms="volunteer")
     measured(real, volunteer, fp16=0.2)
     doubted = real.join("second", models=("sdxl",), card=ampere)
-    real.ledger.quarantine_node("second", "black images")
+    real.ledger.nodes.quarantine("second", "black images")
     measured(real, doubted, fp16=0.2)
 
-    assert real.ledger.memory() == []
+    assert real.ledger.nodes.memory() == []
     with pytest.raises(Gone):
         measured(real, volunteer, incarnation=2, fp16=0.2)

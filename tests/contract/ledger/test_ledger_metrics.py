@@ -15,7 +15,7 @@ from tests.scrape import total
 
 
 def told(bench: Bench) -> dict[str, Metric]:
-    totals, nodes = bench.ledger.totals(), bench.ledger.nodes()
+    totals, nodes = bench.ledger.accounts.totals(), bench.ledger.nodes.views()
     families = (*work_metrics(totals), *backlog_metrics(totals, nodes), *fleet_metrics(totals, nodes))
     return {metric.name: metric for metric in families}
 
@@ -41,8 +41,8 @@ def test_a_cancelled_attempt_is_no_failure_and_its_time_has_a_use_of_its_own(ben
     assert total(metrics["farm_images"], outcome="cancelled") == 1
     assert total(metrics["farm_gpu_use_seconds"], use="cancelled") == 3.0
     assert total(metrics["farm_gpu_use_seconds"], use="failed") == 4.0
-    (row,) = bench.ledger.cost_table(job.job_id)
-    assert (row.failures, bench.ledger.cost_table()[0].failures) == (1, 1)
+    (row,) = bench.ledger.accounts.cost_table(job.job_id)
+    assert (row.failures, bench.ledger.accounts.cost_table()[0].failures) == (1, 1)
 
 
 def test_components_and_uses_add_up_to_the_cost(bench: Bench) -> None:
@@ -72,7 +72,7 @@ def test_demand_is_what_waits_and_runs_with_a_sample_for_every_class(bench: Benc
     lease = node.lease()
     assert demand(vram_class="24") == len(lease.shots)
     assert demand() == 4
-    bench.ledger.cancel_job(job.job_id)
+    bench.ledger.jobs.cancel(job.job_id)
     assert demand() == len(lease.shots)
     bench.close(lease, "released")
     assert demand() == 0
@@ -86,7 +86,7 @@ def test_nodes_count_for_smaller_classes_of_their_lanes_while_they_serve(bench: 
         24: 1,
         32: 0,
     }
-    bench.ledger.drain_node("node")
+    bench.ledger.nodes.drain("node")
     assert total(told(bench)["farm_eligible_nodes"]) == 0
 
 
@@ -95,7 +95,7 @@ def test_a_node_that_is_gone_tells_no_watts_no_temperature_and_no_model(bench: B
     node.beat(watts=120.0, temperature_c=60.0, loaded_model="tiny")
     names = ("farm_node_watts", "farm_node_temperature_celsius", "farm_node_loaded_model")
     assert [total(told(bench)[name], node="node") for name in names] == [120.0, 60.0, 1]
-    bench.ledger.leave_node("node", node.joined.incarnation)
+    bench.ledger.nodes.leave("node", node.joined.incarnation)
     metrics = told(bench)
     assert [metrics[name].samples for name in names] == [[], [], []]
     assert total(metrics["farm_node_info"], state="offline") == 1
@@ -103,7 +103,7 @@ def test_a_node_that_is_gone_tells_no_watts_no_temperature_and_no_model(bench: B
 
 def test_commits_tell_how_long_stages_took(bench: Bench) -> None:
     taken: list[StageTime] = []
-    bench.ledger.on_stages(taken.extend)
+    bench.ledger.commits.on_stages(taken.extend)
     bench.submit(placed(1))
     bench.clock.now += 30.0
     lease = bench.join().lease()

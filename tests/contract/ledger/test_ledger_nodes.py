@@ -52,7 +52,7 @@ def test_beats_of_an_older_incarnation_or_with_a_wrong_token_are_gone(bench: Ben
 
 def test_many_beats_are_one_commit_each_with_its_own_answer(bench: Bench) -> None:
     node = bench.join()
-    answers = bench.ledger.heartbeats(
+    answers = bench.ledger.nodes.heartbeats(
         [
             (node.id, Heartbeat(incarnation=1)),
             (node.id, Heartbeat(incarnation=7)),
@@ -67,7 +67,7 @@ def test_many_beats_are_one_commit_each_with_its_own_answer(bench: Bench) -> Non
 def test_a_beat_that_the_database_refuses_fails_no_other(bench: Bench) -> None:
     """Watts that no database can keep stand for whatever a broken node may send."""
     good, bad = bench.join("good"), bench.join("bad")
-    beats = GroupedCalls(bench.ledger.heartbeats, ThreadPool("heartbeats", 1), every_s=0.01)
+    beats = GroupedCalls(bench.ledger.nodes.heartbeats, ThreadPool("heartbeats", 1), every_s=0.01)
     unfit: Any = Heartbeat.model_construct(**Heartbeat(incarnation=1).model_dump() | {"watts": object()})
 
     async def both() -> list[Any]:
@@ -84,7 +84,7 @@ def test_a_drained_node_finishes_its_batch_and_gets_no_other(bench: Bench) -> No
     bench.submit(placed(4))
     node = bench.join()
     lease = node.lease()
-    bench.ledger.drain_node(node.id, "maintenance")
+    bench.ledger.nodes.drain(node.id, "maintenance")
 
     assert node.beat(lease).order == "drain"
     bench.finish(lease)
@@ -92,7 +92,7 @@ def test_a_drained_node_finishes_its_batch_and_gets_no_other(bench: Bench) -> No
     refused = node.claim().nothing
     assert refused is not None
     assert "offline: drained by the operator: maintenance" in refused.reason
-    bench.ledger.resume_node(node.id)
+    bench.ledger.nodes.resume(node.id)
     assert node.claim().lease is not None
 
 
@@ -101,12 +101,12 @@ def test_a_node_that_leaves_is_offline_at_once_and_what_it_held_waits(bench: Ben
     node = bench.join()
     node.lease()
 
-    bench.ledger.leave_node(node.id, node.joined.incarnation)
+    bench.ledger.nodes.leave(node.id, node.joined.incarnation)
 
     assert bench.node_state() == "offline"
     assert bench.counts(job.job_id) == {"waiting": 4}
     with pytest.raises(Conflict, match="stopped by its owner: restart it there with `farm-node run`"):
-        bench.ledger.resume_node(node.id)
+        bench.ledger.nodes.resume(node.id)
     assert bench.join().claim().lease is not None
 
 
@@ -115,15 +115,18 @@ def test_only_the_last_incarnation_of_a_node_may_leave(bench: Bench) -> None:
     bench.join()
 
     with pytest.raises(Gone, match="was restarted"):
-        bench.ledger.leave_node(old.id, old.joined.incarnation)
+        bench.ledger.nodes.leave(old.id, old.joined.incarnation)
     assert bench.node_state() == "ready"
 
 
 def test_a_node_that_leaves_sheds_neither_a_pause_nor_distrust(bench: Bench) -> None:
     node = bench.join()
-    for steer, state in ((bench.ledger.quarantine_node, "quarantined"), (bench.ledger.pause_node, "paused")):
+    for steer, state in (
+        (bench.ledger.nodes.quarantine, "quarantined"),
+        (bench.ledger.nodes.pause, "paused"),
+    ):
         steer(node.id)
-        bench.ledger.leave_node(node.id, node.joined.incarnation)
+        bench.ledger.nodes.leave(node.id, node.joined.incarnation)
         assert bench.node_state() == state
 
 
@@ -133,6 +136,6 @@ def test_a_node_that_is_lost_cannot_be_resumed_but_joins_again(bench: Bench) -> 
     bench.let_pass(TIMING.lease_s + 2 * TIMING.sweep_s)
 
     with pytest.raises(Conflict, match="lost"):
-        bench.ledger.resume_node(node.id)
+        bench.ledger.nodes.resume(node.id)
     bench.join()
     assert bench.node_state() == "ready"

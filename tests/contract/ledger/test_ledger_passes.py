@@ -54,7 +54,7 @@ def test_a_node_that_comes_back_learns_anew(bench: Bench) -> None:
     for images in (8, 2, 8, 4, 8):
         render(bench, node, images, 2.0)
     assert render(bench, node, 8, 2.0) == 1
-    bench.ledger.leave_node(node.id, node.joined.incarnation)
+    bench.ledger.nodes.leave(node.id, node.joined.incarnation)
 
     assert render(bench, bench.join(), 8, 2.0) == MOST
 

@@ -16,9 +16,9 @@ def test_a_pause_takes_the_batch_back_at_once_and_blames_nobody(bench: Bench) ->
     lease = node.lease()
     node.beat(lease, spent=work(5.0))
     heard: list[str] = []
-    bench.ledger.on_orders(heard.extend)
+    bench.ledger.commits.on_orders(heard.extend)
 
-    bench.ledger.pause_node(node.id, "a game", who="owner")
+    bench.ledger.nodes.pause(node.id, "a game", who="owner")
 
     assert heard == [node.id]
     answer = node.beat(lease)
@@ -38,7 +38,7 @@ def test_a_pause_takes_the_batch_back_at_once_and_blames_nobody(bench: Bench) ->
 def test_a_pause_lasts_over_silence_and_restarts(bench: Bench) -> None:
     bench.past_the_grace()
     node = bench.join()
-    bench.ledger.pause_node(node.id)
+    bench.ledger.nodes.pause(node.id)
     for _ in range(int(TIMING.lease_s / TIMING.sweep_s) + 2):
         bench.clock.now += TIMING.sweep_s
         bench.ledger.sweep()
@@ -49,34 +49,34 @@ def test_a_pause_lasts_over_silence_and_restarts(bench: Bench) -> None:
     assert bench.node_state() == "paused"
     assert again.beat().reason == "paused by the operator"
     assert again.claim().lease is None
-    bench.ledger.resume_node(node.id)
+    bench.ledger.nodes.resume(node.id)
     assert again.claim().lease is not None
 
 
 def test_a_pause_is_ended_only_by_whom_it_came_from(bench: Bench) -> None:
     bench.join()
-    bench.ledger.pause_node("node", who="owner")
+    bench.ledger.nodes.pause("node", who="owner")
     with pytest.raises(Conflict, match="paused by its owner; only its owner can resume it"):
-        bench.ledger.resume_node("node")
+        bench.ledger.nodes.resume("node")
     with pytest.raises(Conflict, match="only its owner"):
-        bench.ledger.pause_node("node")
-    bench.ledger.resume_node("node", who="owner")
+        bench.ledger.nodes.pause("node")
+    bench.ledger.nodes.resume("node", who="owner")
 
-    bench.ledger.pause_node("node")
+    bench.ledger.nodes.pause("node")
     with pytest.raises(Conflict, match="ask the operator for `farm node resume node`"):
-        bench.ledger.resume_node("node", who="owner")
+        bench.ledger.nodes.resume("node", who="owner")
     assert bench.node_state() == "paused"
 
 
 def test_the_owners_pause_takes_the_operators_over(bench: Bench) -> None:
     bench.join()
-    bench.ledger.pause_node("node", "a test")
+    bench.ledger.nodes.pause("node", "a test")
 
-    bench.ledger.pause_node("node", who="owner")
+    bench.ledger.nodes.pause("node", who="owner")
 
     with pytest.raises(Conflict, match="only its owner"):
-        bench.ledger.resume_node("node")
-    bench.ledger.resume_node("node", who="owner")
+        bench.ledger.nodes.resume("node")
+    bench.ledger.nodes.resume("node", who="owner")
     assert bench.node_state() == "ready"
 
 
@@ -87,10 +87,10 @@ def test_an_owner_resumes_nothing_but_a_pause(bench: Bench, state: str) -> None:
     if state == "draining":
         node.lease()
     if state != "ready":
-        bench.ledger.drain_node("node")
+        bench.ledger.nodes.drain("node")
 
     with pytest.raises(Conflict, match="not paused"):
-        bench.ledger.resume_node("node", who="owner")
+        bench.ledger.nodes.resume("node", who="owner")
     assert bench.node_state() == state
 
 
@@ -98,9 +98,9 @@ def test_an_operator_resumes_a_draining_node_with_its_batch(bench: Bench) -> Non
     bench.submit(placed(2))
     node = bench.join()
     lease = node.lease()
-    bench.ledger.drain_node("node")
+    bench.ledger.nodes.drain("node")
 
-    bench.ledger.resume_node("node")
+    bench.ledger.nodes.resume("node")
 
     assert node.beat(lease).order == "go on"
     assert bench.node_state() == "busy"
@@ -109,10 +109,10 @@ def test_an_operator_resumes_a_draining_node_with_its_batch(bench: Bench) -> Non
 def test_a_distrusted_node_that_is_paused_and_resumed_is_tested(bench: Bench) -> None:
     bench.submit(placed(4))
     node = bench.join()
-    bench.ledger.quarantine_node("node")
-    bench.ledger.pause_node("node", who="owner")
+    bench.ledger.nodes.quarantine("node")
+    bench.ledger.nodes.pause("node", who="owner")
 
-    bench.ledger.resume_node("node", who="owner")
+    bench.ledger.nodes.resume("node", who="owner")
 
     assert bench.node_state() == "selftest"
     assert len(node.lease().shots) == 1
@@ -120,25 +120,25 @@ def test_a_distrusted_node_that_is_paused_and_resumed_is_tested(bench: Bench) ->
 
 def test_a_paused_node_that_is_distrusted_stays_paused_and_keeps_whose_pause_it_is(bench: Bench) -> None:
     bench.join()
-    bench.ledger.pause_node("node", "a game", who="owner")
+    bench.ledger.nodes.pause("node", "a game", who="owner")
 
-    bench.ledger.quarantine_node("node", "green pictures")
+    bench.ledger.nodes.quarantine("node", "green pictures")
 
     (row,) = bench.rows(nodes)
     assert (row.state, row.decided_by, row.reason) == ("paused", "owner", "paused by its owner: a game")
-    bench.ledger.forgive_node("node")
-    bench.ledger.resume_node("node", who="owner")
+    bench.ledger.nodes.forgive("node")
+    bench.ledger.nodes.resume("node", who="owner")
     assert bench.node_state() == "ready"
 
 
 def test_verbs_on_a_node_that_never_joined_name_it(bench: Bench) -> None:
     ledger = bench.ledger
     for verb in (
-        ledger.drain_node,
-        ledger.pause_node,
-        ledger.resume_node,
-        ledger.quarantine_node,
-        ledger.forgive_node,
+        ledger.nodes.drain,
+        ledger.nodes.pause,
+        ledger.nodes.resume,
+        ledger.nodes.quarantine,
+        ledger.nodes.forgive,
     ):
         with pytest.raises(NotFound, match="nobody"):
             verb("nobody")

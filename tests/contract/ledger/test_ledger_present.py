@@ -15,9 +15,9 @@ def test_the_present_backlog_has_what_waits_and_what_nodes_have_in_hand(bench: B
     held = len(node.lease().shots)
     bench.clock.now += 5
 
-    view = bench.ledger.backlog()
+    view = bench.ledger.backlog.view()
 
-    assert bench.ledger.nodes()[0].versions == {"diffusers": "", "transformers": ""}
+    assert bench.ledger.nodes.views()[0].versions == {"diffusers": "", "transformers": ""}
     (waiting,) = view.waiting
     assert (waiting.job_id, waiting.model, waiting.images) == (mine, "tiny", 30 - held)
     jobs = {job.id: job for job in view.jobs}

@@ -35,18 +35,18 @@ def render(bench: Bench, node: Holder) -> None:
 
 def test_a_rejected_picture_leaves_the_results_and_the_job_stays_done(bench: Bench, node: Holder) -> None:
     job, (first, second) = done(bench, node, 2)
-    rejected = bench.ledger.reject_shot(first[:8], VERDICT)
+    rejected = bench.ledger.shots.reject(first[:8], VERDICT)
 
     assert (rejected.id, rejected.jobs) == (first, (job,))
-    assert [image.shot_id for image in bench.ledger.images(job)] == [second]
-    assert (bench.counts(job), bench.ledger.job(job).status) == ({"done": 1, "rejected": 1}, "done")
-    assert bench.ledger.job(job).images == 2
+    assert [image.shot_id for image in bench.ledger.shots.of_job(job)] == [second]
+    assert (bench.counts(job), bench.ledger.jobs.view(job).status) == ({"done": 1, "rejected": 1}, "done")
+    assert bench.ledger.jobs.view(job).images == 2
     (row,) = bench.rows(removals)
     assert (row.kind, row.removed_by, row.removed_at) == ("rejected", "ana", bench.clock.now)
     assert "1 image rejected by a person" in said(bench, job)
     assert "no job has it in its results" in said(bench, first)
     with pytest.raises(Conflict, match="may have been rejected already"):
-        bench.ledger.reject_shot(first, VERDICT)
+        bench.ledger.shots.reject(first, VERDICT)
     check_ledger(bench.ledger)
 
 
@@ -54,17 +54,17 @@ def test_a_rejected_picture_counts_as_waste_with_its_cost_and_raises_the_cost_pe
     bench: Bench, node: Holder
 ) -> None:
     job, (first, _) = done(bench, node, 2)
-    (before,) = bench.ledger.cost_table(job)
+    (before,) = bench.ledger.accounts.cost_table(job)
     cost = next(row.cost for row in bench.rows(images) if row.shot_id == first)
 
-    assert bench.ledger.reject_shot(first, VERDICT).wasted == pytest.approx(cost)
+    assert bench.ledger.shots.reject(first, VERDICT).wasted == pytest.approx(cost)
 
-    for (after,) in (bench.ledger.cost_table(job), bench.ledger.cost_table()):
+    for (after,) in (bench.ledger.accounts.cost_table(job), bench.ledger.accounts.cost_table()):
         assert (after.images, after.rejected) == (1, 1)
         assert after.rejected_cost == pytest.approx(cost)
         assert after.cost == pytest.approx(before.cost)
         assert after.cost_per_image == pytest.approx(2 * (before.cost_per_image or 0))
-    totals = bench.ledger.totals()
+    totals = bench.ledger.accounts.totals()
     assert list(totals.rejected_images.values()) == [1]
     assert sum(totals.attempts.values()) == 2
     check_ledger(bench.ledger)
@@ -74,50 +74,50 @@ def test_an_owner_who_rejects_a_picture_takes_it_from_no_other_owner(bench: Benc
     mine, (shot_id,) = done(bench, node, owner="ana")
     theirs = bench.submit(placed(1), owner="ben").job_id
     with pytest.raises(Conflict, match="select one with `--job`"):
-        bench.ledger.reject_shot(shot_id, VERDICT)
+        bench.ledger.shots.reject(shot_id, VERDICT)
 
-    assert bench.ledger.reject_shot(shot_id, VERDICT, mine).wasted == 0.0
+    assert bench.ledger.shots.reject(shot_id, VERDICT, mine).wasted == 0.0
     assert bench.counts(mine) == {"rejected": 1}
     assert bench.counts(theirs) == {"done": 1}
-    assert not bench.ledger.totals().rejected_images
+    assert not bench.ledger.accounts.totals().rejected_images
 
-    assert bench.ledger.reject_shot(shot_id, Rejection(by="ben"), theirs).wasted > 0
-    assert list(bench.ledger.totals().rejected_images.values()) == [1]
+    assert bench.ledger.shots.reject(shot_id, Rejection(by="ben"), theirs).wasted > 0
+    assert list(bench.ledger.accounts.totals().rejected_images.values()) == [1]
     check_ledger(bench.ledger)
 
 
 def test_all_jobs_of_the_one_owner_reject_together(bench: Bench, node: Holder) -> None:
     first, (shot_id,) = done(bench, node)
     second = bench.submit(placed(1)).job_id
-    assert bench.ledger.reject_shot(shot_id, VERDICT).jobs == (first, second)
+    assert bench.ledger.shots.reject(shot_id, VERDICT).jobs == (first, second)
 
 
 def test_a_redo_renders_the_next_seed_that_the_job_does_not_have_in_the_same_place(
     bench: Bench, node: Holder
 ) -> None:
     job, ids = done(bench, node, 3)
-    (redone,) = bench.ledger.reject_shot(ids[0], NEXT).redone
+    (redone,) = bench.ledger.shots.reject(ids[0], NEXT).redone
 
     assert (redone.job, redone.id, redone.seed) == (job, shot(3).id, 3)
-    first = bench.ledger.images(job)[0]
+    first = bench.ledger.shots.of_job(job)[0]
     assert (first.position, first.name, first.seed, first.state) == (0, "tiny-0", 3, "waiting")
-    assert (bench.counts(job), bench.ledger.job(job).status) == ({"done": 2, "waiting": 1}, "waiting")
+    assert (bench.counts(job), bench.ledger.jobs.view(job).status) == ({"done": 2, "waiting": 1}, "waiting")
     check_ledger(bench.ledger)
 
     render(bench, node)
     assert bench.counts(job) == {"done": 3}
-    assert bench.ledger.job(job).status == "done"
+    assert bench.ledger.jobs.view(job).status == "done"
     # The seed that was rejected does not come back.
-    assert bench.ledger.reject_shot(shot(3).id, NEXT).redone[0].seed == 4
+    assert bench.ledger.shots.reject(shot(3).id, NEXT).redone[0].seed == 4
     check_ledger(bench.ledger)
 
 
 def test_a_seed_is_kept_as_a_new_generation_with_an_id_of_its_own(bench: Bench, node: Holder) -> None:
     job, (shot_id,) = done(bench, node)
-    (again,) = bench.ledger.reject_shot(shot_id, SAME).redone
+    (again,) = bench.ledger.shots.reject(shot_id, SAME).redone
     assert (again.seed, again.id) == (0, shot(0, generation=1).id)
     render(bench, node)
-    (third,) = bench.ledger.reject_shot(again.id, SAME).redone
+    (third,) = bench.ledger.shots.reject(again.id, SAME).redone
     assert third.id == shot(0, generation=2).id
     assert bench.counts(job) == {"waiting": 1}
     check_ledger(bench.ledger)
@@ -127,7 +127,7 @@ def test_a_seed_that_another_job_has_stored_is_reused(bench: Bench, node: Holder
     job, (first,) = done(bench, node)
     bench.submit(placed(1, first=1), owner="ben")
     render(bench, node)
-    bench.ledger.reject_shot(first, NEXT)
+    bench.ledger.shots.reject(first, NEXT)
     assert bench.counts(job) == {"done": 1}
     assert next(row.reused for row in bench.rows(wants) if row.job_id == job)
     check_ledger(bench.ledger)
@@ -136,16 +136,16 @@ def test_a_seed_that_another_job_has_stored_is_reused(bench: Bench, node: Holder
 def test_a_seed_that_was_given_up_is_tried_again(bench: Bench, node: Holder) -> None:
     job, (first,) = done(bench, node)
     other = bench.submit(placed(1, first=1)).job_id
-    bench.ledger.cancel_job(other)
-    bench.ledger.reject_shot(first, NEXT)
+    bench.ledger.jobs.cancel(other)
+    bench.ledger.shots.reject(first, NEXT)
     assert bench.counts(job) == {"waiting": 1}
     check_ledger(bench.ledger)
 
 
 def test_what_was_rejected_can_be_redone_later(bench: Bench, node: Holder) -> None:
     job, (first, _) = done(bench, node, 2)
-    bench.ledger.reject_shot(first, VERDICT)
-    again = bench.ledger.reject_shot(first, NEXT)
+    bench.ledger.shots.reject(first, VERDICT)
+    again = bench.ledger.shots.reject(first, NEXT)
     assert (again.jobs, again.wasted, again.redone[0].seed) == ((), 0.0, 2)
     assert bench.counts(job) == {"done": 1, "waiting": 1}
     check_ledger(bench.ledger)
@@ -155,8 +155,8 @@ def test_every_place_of_a_job_with_the_picture_is_redone(bench: Bench, node: Hol
     twice = [placed_one(shot(0), name="front"), placed_one(shot(0), name="back")]
     job = bench.submit(twice).job_id
     render(bench, node)
-    bench.ledger.reject_shot(shot(0).id, NEXT)
-    assert [(one.name, one.seed) for one in bench.ledger.images(job)] == [("front", 1), ("back", 1)]
+    bench.ledger.shots.reject(shot(0).id, NEXT)
+    assert [(one.name, one.seed) for one in bench.ledger.shots.of_job(job)] == [("front", 1), ("back", 1)]
     assert bench.counts(job) == {"waiting": 1}
     check_ledger(bench.ledger)
 
@@ -164,32 +164,32 @@ def test_every_place_of_a_job_with_the_picture_is_redone(bench: Bench, node: Hol
 def test_only_a_stored_picture_of_a_live_job_can_be_rejected(bench: Bench, node: Holder) -> None:
     waits = shots_of(bench, bench.submit(placed(1)).job_id)[0]
     with pytest.raises(Conflict, match="is waiting: it has no stored image"):
-        bench.ledger.reject_shot(waits, VERDICT)
+        bench.ledger.shots.reject(waits, VERDICT)
     render(bench, node)
-    job = bench.ledger.jobs()[0].id
+    job = bench.ledger.jobs.summaries()[0].id
     with pytest.raises(NotFound, match="no job j-none"):
-        bench.ledger.reject_shot(waits, VERDICT, "j-none")
-    bench.ledger.cancel_job(job)
+        bench.ledger.shots.reject(waits, VERDICT, "j-none")
+    bench.ledger.jobs.cancel(job)
     with pytest.raises(Conflict, match="no active job has its image"):
-        bench.ledger.reject_shot(waits, NEXT)
+        bench.ledger.shots.reject(waits, NEXT)
 
 
 def test_a_new_job_may_want_what_another_rejected(bench: Bench, node: Holder) -> None:
     _, (shot_id,) = done(bench, node)
-    bench.ledger.reject_shot(shot_id, VERDICT)
+    bench.ledger.shots.reject(shot_id, VERDICT)
     again = bench.submit(placed(1))
     assert (again.reused, bench.counts(again.job_id)) == (1, {"done": 1})
-    assert bench.ledger.reject_shot(shot_id, VERDICT).wasted == 0.0
-    assert list(bench.ledger.totals().rejected_images.values()) == [1]
+    assert bench.ledger.shots.reject(shot_id, VERDICT).wasted == 0.0
+    assert list(bench.ledger.accounts.totals().rejected_images.values()) == [1]
 
 
 def test_a_deleted_picture_leaves_its_record_with_who_and_when(bench: Bench, node: Holder) -> None:
     job, (first, _) = done(bench, node, 2)
     (sidecar,) = [row for row in bench.rows(images) if row.shot_id == first]
-    deleted = bench.ledger.delete_shot(first[:8], "ben")
+    deleted = bench.ledger.images.delete(first[:8], "ben")
 
     assert (deleted.images, deleted.kept) == (1, 0)
-    assert (bench.counts(job), bench.ledger.job(job).status) == ({"done": 1, "deleted": 1}, "done")
+    assert (bench.counts(job), bench.ledger.jobs.view(job).status) == ({"done": 1, "deleted": 1}, "done")
     (record,) = bench.rows(deleted_images)
     assert {name: getattr(record, name) for name in sidecar._fields} == sidecar._asdict()
     assert (record.deleted_by, record.deleted_at, record.erased_at) == ("ben", bench.clock.now, None)
@@ -203,18 +203,18 @@ def test_what_is_deleted_is_erased_until_the_store_is_said_to_have_it_no_more(
 ) -> None:
     _, (shot_id,) = done(bench, node)
     (upload,) = {row.key for row in bench.rows(attempts)}
-    bench.ledger.delete_shot(shot_id, "ana")
-    (doomed,) = bench.ledger.doomed(10)
+    bench.ledger.images.delete(shot_id, "ana")
+    (doomed,) = bench.ledger.images.doomed(10)
     assert (doomed.key, doomed.uploads) == (f"images/{shot_id[:2]}/{shot_id}.png", (upload,))
     assert bench.restart().doomed(10) == [doomed]
-    assert bench.ledger.to_erase() == 1
-    bench.ledger.erased([doomed.key])
-    assert bench.ledger.doomed(10) == []
+    assert bench.ledger.images.to_erase() == 1
+    bench.ledger.images.erased([doomed.key])
+    assert bench.ledger.images.doomed(10) == []
 
 
 def test_a_deleted_picture_is_rendered_again_under_another_key(bench: Bench, node: Holder) -> None:
     old, (shot_id,) = done(bench, node)
-    bench.ledger.delete_shot(shot_id, "ana")
+    bench.ledger.images.delete(shot_id, "ana")
     new = bench.submit(placed(1))
     assert (new.shared, bench.counts(new.job_id)) == (1, {"waiting": 1})
 
@@ -223,11 +223,11 @@ def test_a_deleted_picture_is_rendered_again_under_another_key(bench: Bench, nod
     assert attempt is not None
     assert bench.delivery(attempt).final_key == f"images/{shot_id[:2]}/{shot_id}.1.png"
     # The upload that ingest works on is no leftover of the deleted picture.
-    assert len(bench.ledger.doomed(10)[0].uploads) == 1
+    assert len(bench.ledger.images.doomed(10)[0].uploads) == 1
     bench.store(attempt)
     bench.close(lease)
 
-    assert bench.ledger.images(new.job_id)[0].key == f"images/{shot_id[:2]}/{shot_id}.1.png"
+    assert bench.ledger.shots.of_job(new.job_id)[0].key == f"images/{shot_id[:2]}/{shot_id}.1.png"
     assert bench.counts(old) == {"deleted": 1}
     check_ledger(bench.ledger)
 
@@ -240,12 +240,12 @@ def test_an_ingest_that_answers_after_the_deletion_has_its_object_erased_too(
     attempt = bench.deliver(lease).attempt_id
     bench.store(attempt)
     bench.close(lease)
-    bench.ledger.delete_shot(lease.shots[0].id, "ana")
-    bench.ledger.erased([picture.key for picture in bench.ledger.doomed(1)])
+    bench.ledger.images.delete(lease.shots[0].id, "ana")
+    bench.ledger.images.erased([picture.key for picture in bench.ledger.images.doomed(1)])
 
     assert bench.store(attempt).repeated
 
-    assert bench.ledger.to_erase() == 1
+    assert bench.ledger.images.to_erase() == 1
 
 
 def test_a_picture_that_another_live_job_has_stays_stored(bench: Bench, node: Holder) -> None:
@@ -253,14 +253,14 @@ def test_a_picture_that_another_live_job_has_stays_stored(bench: Bench, node: Ho
     theirs = bench.submit(placed(2), owner="ben").job_id
     render(bench, node)
     with pytest.raises(Conflict, match="select one with `--job`"):
-        bench.ledger.delete_shot(shot_id, "ana")
+        bench.ledger.images.delete(shot_id, "ana")
 
-    deleted = bench.ledger.delete_job(mine, "ana")
+    deleted = bench.ledger.images.delete_of_job(mine, "ana")
     assert (deleted.images, deleted.kept) == (0, 1)
     assert bench.counts(mine) == {"deleted": 1}
     assert bench.counts(theirs) == {"done": 2}
 
-    deleted = bench.ledger.delete_job(theirs, "ben")
+    deleted = bench.ledger.images.delete_of_job(theirs, "ben")
     assert (deleted.images, deleted.kept) == (2, 0)
     assert bench.shot_row(shot_id).state == ShotState.CANCELLED
     check_ledger(bench.ledger)
@@ -274,16 +274,16 @@ def test_a_job_that_is_not_finished_is_cancelled_before_its_pictures_are_deleted
     bench.submit(placed(1, first=9), owner="ben")
     assert bench.counts(job) != {"done": 4}
     with pytest.raises(Conflict, match=f"farm cancel {job}"):
-        bench.ledger.delete_job(job, "ana")
-    bench.ledger.cancel_job(job)
-    assert bench.ledger.delete_job(job, "ana").images > 0
+        bench.ledger.images.delete_of_job(job, "ana")
+    bench.ledger.jobs.cancel(job)
+    assert bench.ledger.images.delete_of_job(job, "ana").images > 0
     check_ledger(bench.ledger)
 
 
 def test_a_job_deletes_what_it_rejected_too(bench: Bench, node: Holder) -> None:
     job, (first, _) = done(bench, node, 2)
-    bench.ledger.reject_shot(first, VERDICT)
-    assert bench.ledger.delete_job(job, "ana").images == 2
+    bench.ledger.shots.reject(first, VERDICT)
+    assert bench.ledger.images.delete_of_job(job, "ana").images == 2
     assert bench.counts(job) == {"rejected": 1, "deleted": 1}
     check_ledger(bench.ledger)
 
@@ -294,18 +294,18 @@ def test_a_takedown_by_content_takes_the_picture_from_the_jobs_of_all_owners(
     mine, (shot_id,) = done(bench, node, owner="ana")
     theirs = bench.submit(placed(1), owner="ben").job_id
     with pytest.raises(NotFound, match="no stored image has the SHA-256"):
-        bench.ledger.delete_content("0" * 64, "office")
+        bench.ledger.images.delete_content("0" * 64, "office")
 
-    assert bench.ledger.delete_content(SHA, "office").images == 1
+    assert bench.ledger.images.delete_content(SHA, "office").images == 1
 
     assert bench.counts(mine) == bench.counts(theirs) == {"deleted": 1}
     assert bench.shot_row(shot_id).state == ShotState.CANCELLED
     with pytest.raises(NotFound, match="office deleted it"):
-        bench.ledger.delete_content(SHA, "office")
+        bench.ledger.images.delete_content(SHA, "office")
     check_ledger(bench.ledger)
 
 
 def test_a_shot_without_a_picture_cannot_be_deleted(bench: Bench) -> None:
     bench.submit(placed(1))
     with pytest.raises(Conflict, match="has no stored image"):
-        bench.ledger.delete_shot(bench.rows(shots)[0].id, "ana")
+        bench.ledger.images.delete(bench.rows(shots)[0].id, "ana")

@@ -17,7 +17,7 @@ from tests.ledger_rules import check_ledger
 def _grant(bench: Bench, lease: Lease, token: str | None = None) -> str:
     wish = _wish(lease, 0)
     own = wish.model_copy(update={"token": token or lease.token})
-    return good(bench.ledger.grants([(lease.batch_id, own)]))
+    return good(bench.ledger.batches.grants([(lease.batch_id, own)]))
 
 
 def _wish(lease: Lease, index: int) -> GrantRequest:
@@ -47,9 +47,9 @@ def test_a_shot_goes_from_claim_to_stored_with_its_sidecar(bench: Bench) -> None
     assert (image.joules, image.energy_method) == (100.0, "sampled")
     assert image.seconds["decode"] == 0.5
     assert image.seconds["ingest"] == 0.1
-    view = bench.ledger.images(job.job_id)[0]
+    view = bench.ledger.shots.of_job(job.job_id)[0]
     assert (view.state, view.sha256, view.node, view.name) == ("done", SHA, "node", "tiny-0")
-    assert bench.ledger.job(job.job_id).status == "done"
+    assert bench.ledger.jobs.view(job.job_id).status == "done"
 
 
 def test_a_repeated_report_is_answered_alike_and_counts_once(bench: Bench) -> None:
@@ -61,9 +61,9 @@ def test_a_repeated_report_is_answered_alike_and_counts_once(bench: Bench) -> No
     assert (first.repeated, second.repeated) == (False, True)
     assert first.attempt_id == second.attempt_id
     assert bench.transitions(lease.shots[0].id) == ["claimed", "delivered"]
-    cost = bench.ledger.job(job.job_id).cost
+    cost = bench.ledger.jobs.view(job.job_id).cost
     bench.deliver(lease)
-    assert bench.ledger.job(job.job_id).cost == cost
+    assert bench.ledger.jobs.view(job.job_id).cost == cost
 
 
 def test_a_repeated_failure_counts_once(bench: Bench) -> None:
@@ -163,11 +163,11 @@ def test_more_pictures_in_one_commit_take_no_more_statements(bench: Bench) -> No
         assert len(lease.shots) == number
         wishes = [(lease.batch_id, _wish(lease, index)) for index in range(number)]
         with bench.counted_statements() as statements:
-            bench.ledger.grants(wishes)
-            reported = bench.ledger.reports(_reports(lease))
+            bench.ledger.batches.grants(wishes)
+            reported = bench.ledger.batches.reports(_reports(lease))
             attempts = [one.attempt_id for one in reported if isinstance(one, Reported) and one.attempt_id]
-            bench.ledger.deliveries(attempts)
-            answers = bench.ledger.verdicts(_verdicts(attempts))
+            bench.ledger.ingest.deliveries(attempts)
+            answers = bench.ledger.ingest.verdicts(_verdicts(attempts))
         assert [answer.state for answer in answers if isinstance(answer, Ack)] == ["done"] * number
         taken.append(len(statements))
     few, many = taken
@@ -181,7 +181,7 @@ def test_a_report_that_is_wrong_hinders_no_other_of_its_commit(bench: Bench) -> 
     unsized = second[1].model_copy(update={"size": None})
     stolen = first[1].model_copy(update={"token": "stolen"})
 
-    answers = bench.ledger.reports(
+    answers = bench.ledger.batches.reports(
         [(lease.batch_id, unsized), first, (lease.batch_id, stolen), ("b-none", first[1]), first]
     )
 
@@ -206,16 +206,16 @@ def test_reports_and_verdicts_of_one_commit_come_to_what_single_ones_do(bench: B
         answers = [
             one
             for begin in range(0, len(reports), size)
-            for one in bench.ledger.reports(reports[begin : begin + size])
+            for one in bench.ledger.batches.reports(reports[begin : begin + size])
         ]
         attempts = [one.attempt_id for one in answers if isinstance(one, Reported) and one.attempt_id]
         verdicts = _verdicts(attempts)
         for begin in range(0, len(verdicts), size):
-            bench.ledger.verdicts(verdicts[begin : begin + size])
+            bench.ledger.ingest.verdicts(verdicts[begin : begin + size])
         check_ledger(bench.ledger)
         kept = [(row.node_id, row.seconds) for row in bench.rows(speeds)]
         records = [row.record for row in bench.rows(nodes)]
-        outcomes.append((bench.counts(job.job_id), bench.ledger.job(job.job_id).cost, kept, records))
+        outcomes.append((bench.counts(job.job_id), bench.ledger.jobs.view(job.job_id).cost, kept, records))
     single, gathered = outcomes
     assert gathered == single
 

@@ -62,12 +62,12 @@ def grow_old(bench: Bench, node: Holder, seconds: float = KEEP_S + DAY_S) -> Non
 
 
 def tallied(bench: Bench) -> dict[Any, float]:
-    with bench.ledger._transactions.read() as connection:
+    with bench.ledger.transactions.read() as connection:
         return tallied_by_day(connection)
 
 
 def all_told(bench: Bench, job_id: str) -> tuple[Any, ...]:
-    job, totals = bench.ledger.job(job_id), bench.ledger.totals()
+    job, totals = bench.ledger.jobs.view(job_id), bench.ledger.accounts.totals()
     return job.status, job.counts, job.cost, job.images, totals.attempts, totals.cost, totals.seconds
 
 
@@ -77,18 +77,18 @@ def test_a_job_that_ended_long_ago_keeps_counts_bill_pictures_and_daily_sums(
     job = done(bench, node, 20)
     before, sums, pictures = all_told(bench, job), tallied(bench), bench.rows(images)
     grow_old(bench, node)
-    table = bench.ledger.cost_table()
+    table = bench.ledger.accounts.cost_table()
 
     bench.thin()
 
     assert [bench.rows(table) for table in DETAILS] == [[]] * len(DETAILS)
     assert {row.noun for row in bench.rows(events)} <= {"node"}
     assert all_told(bench, job) == before
-    assert bench.ledger.cost_table() == table
+    assert bench.ledger.accounts.cost_table() == table
     assert tallied(bench) == pytest.approx(sums)
     assert bench.rows(images) == pictures
     assert {row.state for row in bench.rows(shots)} == {"done"}
-    assert bench.ledger.job(job).details_removed_at == bench.clock.now
+    assert bench.ledger.jobs.view(job).details_removed_at == bench.clock.now
     check_ledger(bench.ledger)
 
 
@@ -124,36 +124,36 @@ def test_nothing_younger_is_touched_and_without_a_limit_nothing_at_all(
 def test_a_job_with_something_left_to_do_is_never_old(bench: Bench, node: Holder) -> None:
     job = bench.submit(placed(4)).job_id
     bench.finish(node.lease())
-    bench.ledger.pause_job(job)
+    bench.ledger.jobs.pause(job)
     grow_old(bench, node)
     bench.thin()
-    assert len(bench.ledger.images(job)) == 4
+    assert len(bench.ledger.shots.of_job(job)) == 4
 
-    bench.ledger.cancel_job(job)
+    bench.ledger.jobs.cancel(job)
     grow_old(bench, node, KEEP_S - 1)
     bench.thin()
     assert bench.counts(job) == {"done": 2, "cancelled": 2}
-    assert len(bench.ledger.images(job)) == 4
+    assert len(bench.ledger.shots.of_job(job)) == 4
 
 
 def test_what_begins_anew_is_kept_until_so_long_after_its_next_end(bench: Bench, node: Holder) -> None:
     job = bench.submit(placed(2)).job_id
     bench.fail(node.lease(), "invalid_spec")
-    bench.ledger.cancel_job(job)
+    bench.ledger.jobs.cancel(job)
     bench.past_the_grace()
     node = bench.join()
     grow_old(bench, node, KEEP_S - DAY_S)
-    bench.ledger.requeue_job(job)
+    bench.ledger.jobs.requeue(job)
     while (lease := node.claim().lease) is not None:
         bench.finish(lease)
     grow_old(bench, node, 2 * DAY_S)
     bench.thin()
-    assert len(bench.ledger.images(job)) == 2
+    assert len(bench.ledger.shots.of_job(job)) == 2
 
     bench.clock.now += KEEP_S
     bench.thin()
     with pytest.raises(Gone):
-        bench.ledger.images(job)
+        bench.ledger.shots.of_job(job)
     check_ledger(bench.ledger)
 
 
@@ -168,7 +168,7 @@ def test_a_shot_that_a_younger_job_wants_keeps_what_belongs_to_it(bench: Bench, 
     assert {row.shot_id for row in bench.rows(attempts)} == shared
     assert {row.id for row in bench.rows(batches)} == {row.batch_id for row in bench.rows(attempts)}
     assert bench.transitions(min(shared)) == ["claimed", "delivered", "stored"]
-    assert [image.state for image in bench.ledger.images(young)] == ["done", "done"]
+    assert [image.state for image in bench.ledger.shots.of_job(young)] == ["done", "done"]
     assert bench.counts(old) == {"done": 4}
     check_ledger(bench.ledger)
 
@@ -197,7 +197,7 @@ def test_shots_that_never_had_a_picture_go_with_the_last_job_that_wants_them(
     bench.fail(lease, "invalid_spec")
     bench.store(bench.deliver(lease, 1).attempt_id)
     bench.close(lease)
-    bench.ledger.cancel_job(job)
+    bench.ledger.jobs.cancel(job)
     counts = bench.counts(job)
     grow_old(bench, node)
     bench.thin()
@@ -213,8 +213,8 @@ def test_shots_that_never_had_a_picture_go_with_the_last_job_that_wants_them(
 def test_a_rejected_picture_stays_counted_and_its_shot_stays(bench: Bench, node: Holder) -> None:
     job = done(bench, node, 3)
     first, second, _ = shots_of(bench, job)
-    bench.ledger.reject_shot(first, Rejection(by="ana"))
-    bench.ledger.delete_shot(second, "ana")
+    bench.ledger.shots.reject(first, Rejection(by="ana"))
+    bench.ledger.images.delete(second, "ana")
     before = all_told(bench, job)
     grow_old(bench, node)
     bench.thin()
@@ -235,13 +235,13 @@ def test_every_question_about_a_thinned_job_is_answered_with_what_is_gone_when_a
 
     ledger = bench.ledger
     for ask in (
-        ledger.images,
-        ledger.cost_table,
-        ledger.retry_job,
-        ledger.requeue_job,
-        ledger.resume_job,
-        ledger.accept_failures,
-        lambda job_id: ledger.delete_job(job_id, "ana"),
+        ledger.shots.of_job,
+        ledger.accounts.cost_table,
+        ledger.jobs.retry,
+        ledger.jobs.requeue,
+        ledger.jobs.resume,
+        ledger.jobs.accept_failures,
+        lambda job_id: ledger.images.delete_of_job(job_id, "ana"),
     ):
         with pytest.raises(Gone, match=told):
             ask(job)
@@ -259,7 +259,7 @@ def test_a_manifest_submitted_again_reuses_the_pictures_of_its_thinned_job(
 
     again = bench.submit(placed(3))
     assert (again.reused, again.new) == (3, 0)
-    assert all(image.key for image in bench.ledger.images(again.job_id))
+    assert all(image.key for image in bench.ledger.shots.of_job(again.job_id))
     check_ledger(bench.ledger)
 
 
@@ -322,7 +322,7 @@ def test_a_job_that_is_being_thinned_is_given_no_work(
 ) -> None:
     """Even where another job revives a shot that both want."""
     old = bench.submit(placed(12)).job_id
-    bench.ledger.cancel_job(old)
+    bench.ledger.jobs.cancel(old)
     grow_old(bench, node)
     with small_steps(monkeypatch):
         bench.ledger.thin()

@@ -82,7 +82,7 @@ def test_a_requeued_shot_that_failed_on_every_node_is_tried_again(bench: Bench) 
     for one in (node, other, node):
         one.fail("flat_image")
         bench.rest()
-    bench.ledger.requeue_job(job.job_id)
+    bench.ledger.jobs.requeue(job.job_id)
     node.fail("flat_image")
 
     bench.rest()
@@ -101,8 +101,8 @@ def test_a_failed_shot_waits_for_no_node_whose_card_cannot_take_it(bench: Bench)
 
 def test_a_retry_where_nothing_failed_leaves_a_pause_as_it_is(bench: Bench) -> None:
     job = bench.submit(placed(2)).job_id
-    bench.ledger.pause_job(job)
+    bench.ledger.jobs.pause(job)
 
-    assert bench.ledger.retry_job(job) == 0
+    assert bench.ledger.jobs.retry(job) == 0
 
-    assert bench.ledger.job(job).intent == "paused"
+    assert bench.ledger.jobs.view(job).intent == "paused"

@@ -49,9 +49,9 @@ def test_what_failed_before_a_node_was_forgiven_is_not_held_against_it(bench: Be
     bad, good = bench.join("bad"), bench.join("good")
     bench.submit(placed(8))
     _blacken(bench, bad, 4)
-    bench.ledger.quarantine_node("bad")
+    bench.ledger.nodes.quarantine("bad")
     bench.clock.now += 1
-    bench.ledger.forgive_node("bad")
+    bench.ledger.nodes.forgive("bad")
 
     _render_all(bench, good)
 

@@ -104,7 +104,7 @@ def test_a_cancelled_job_counts_for_its_owner_what_it_had(bench: Bench) -> None:
     node = bench.join()
     bench.finish(node.lease(), work(60.0))
     lease = node.lease()
-    bench.ledger.cancel_job(job)
+    bench.ledger.jobs.cancel(job)
 
     bench.close(lease, "released", spent=work(3.0))
 
@@ -119,7 +119,7 @@ def test_resuming_an_active_job_gives_it_no_second_share(bench: Bench) -> None:
     _serve(bench, node, 1)
     before = bench.open_job(one).service_s
 
-    bench.ledger.resume_job(one)
+    bench.ledger.jobs.resume(one)
 
     assert bench.open_job(one).service_s == before > 0
 
@@ -130,7 +130,7 @@ def test_a_job_that_changes_its_priority_shares_with_its_new_rivals(bench: Bench
     first = bench.submit(placed(30, first=100), priority=80).job_id
     _serve(bench, node, 6)
 
-    bench.ledger.prioritise_job(late, 80)
+    bench.ledger.jobs.prioritise(late, 80)
 
     assert first in _serve(bench, node, 4)
 

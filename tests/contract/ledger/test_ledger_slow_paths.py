@@ -37,7 +37,7 @@ def render(bench: Bench, node: Holder, seconds: float, *, images: int = IMAGES, 
 
 
 def slow_paths(bench: Bench, name: str = "node") -> tuple[SlowPathView, ...]:
-    return next(node.slow_paths for node in bench.ledger.nodes() if node.id == name)
+    return next(node.slow_paths for node in bench.ledger.nodes.views() if node.id == name)
 
 
 def test_a_node_at_a_quarter_of_the_rate_of_its_card_says_so_and_why(bench: Bench) -> None:
@@ -101,7 +101,7 @@ def test_a_node_that_comes_back_is_judged_anew(bench: Bench) -> None:
     node = bench.join()
     render(bench, node, SLOW_S)
     assert slow_paths(bench)
-    bench.ledger.leave_node(node.id, node.joined.incarnation)
+    bench.ledger.nodes.leave(node.id, node.joined.incarnation)
     assert slow_paths(bench)
 
     again = bench.join()

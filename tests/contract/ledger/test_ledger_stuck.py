@@ -52,8 +52,8 @@ def test_what_cannot_be_moved_stays_as_it_was_until_it_is_mended(bench: Bench) -
     _put(bench, nodes, "node", "quarantined")
     before = bench.counts(job), bench.backlog_lines(), bench.open_job(job).reserved
     heard: list[str] = []
-    bench.ledger.on_work(lambda: heard.append("work"))
-    bench.ledger.on_orders(heard.extend)
+    bench.ledger.commits.on_work(lambda: heard.append("work"))
+    bench.ledger.commits.on_orders(heard.extend)
 
     bench.let_pass(EXPIRED)
 

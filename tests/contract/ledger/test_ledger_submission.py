@@ -18,14 +18,17 @@ def test_new_shots_wait_and_are_counted(bench: Bench) -> None:
 
     assert (submitted.images, submitted.new, submitted.reused, submitted.shared) == (3, 3, 0, 0)
     assert bench.counts(submitted.job_id) == {"waiting": 3}
-    assert bench.ledger.job(submitted.job_id).status == "waiting"
+    assert bench.ledger.jobs.view(submitted.job_id).status == "waiting"
 
 
 def test_a_submission_larger_than_a_chunk_is_whole(bench: Bench) -> None:
     submitted = bench.submit(placed(5001))
 
     assert bench.counts(submitted.job_id) == {"waiting": 5001}
-    assert [image.position for image in bench.ledger.images(submitted.job_id, after=4998)] == [4999, 5000]
+    assert [image.position for image in bench.ledger.shots.of_job(submitted.job_id, after=4998)] == [
+        4999,
+        5000,
+    ]
 
 
 def test_a_stored_shot_is_reused_and_never_rendered_again(bench: Bench) -> None:
@@ -34,15 +37,15 @@ def test_a_stored_shot_is_reused_and_never_rendered_again(bench: Bench) -> None:
     bench.finish(node.lease())
 
     known = placed(3)
-    assert set(bench.ledger.stored([one.planned.id for one in known])) == {
+    assert set(bench.ledger.images.stored([one.planned.id for one in known])) == {
         one.planned.id for one in known[:2]
     }
     second = bench.submit(placed(2))
 
     assert (second.new, second.reused) == (0, 2)
-    assert bench.ledger.job(second.job_id).status == "done"
-    assert bench.ledger.job(first.job_id).cost > 0
-    assert bench.ledger.job(second.job_id).cost == 0
+    assert bench.ledger.jobs.view(second.job_id).status == "done"
+    assert bench.ledger.jobs.view(first.job_id).cost > 0
+    assert bench.ledger.jobs.view(second.job_id).cost == 0
     assert node.claim().nothing is not None
 
 
@@ -60,7 +63,7 @@ def test_one_shot_under_two_names_is_one_image_with_both_names(bench: Bench) -> 
 
     assert submitted.images == 1
     assert bench.counts(submitted.job_id) == {"waiting": 1}
-    assert [image.name for image in bench.ledger.images(submitted.job_id)] == ["a", "b"]
+    assert [image.name for image in bench.ledger.shots.of_job(submitted.job_id)] == ["a", "b"]
 
 
 def test_a_shot_that_fits_no_class_is_unschedulable_with_its_reason(bench: Bench) -> None:
@@ -68,7 +71,7 @@ def test_a_shot_that_fits_no_class_is_unschedulable_with_its_reason(bench: Bench
 
     assert submitted.misfits == {"4096 pixels need 24 GB; 1024 fit": 1}
     assert bench.counts(submitted.job_id) == {"unschedulable": 1}
-    assert bench.ledger.images(submitted.job_id)[0].message == "4096 pixels need 24 GB; 1024 fit"
+    assert bench.ledger.shots.of_job(submitted.job_id)[0].message == "4096 pixels need 24 GB; 1024 fit"
 
 
 def test_an_unschedulable_shot_waits_once_a_node_that_takes_it_joins(bench: Bench) -> None:
@@ -90,7 +93,7 @@ def test_a_submission_that_breaks_off_leaves_nothing_to_claim(bench: Bench) -> N
     with pytest.raises(RuntimeError, match="went away"):
         bench.submit(broken())
 
-    assert [job.intent for job in bench.ledger.jobs()] == ["cancelled"]
+    assert [job.intent for job in bench.ledger.jobs.summaries()] == ["cancelled"]
     assert bench.join().claim().nothing is not None
 
 
@@ -98,10 +101,10 @@ def test_cancelling_one_of_two_jobs_leaves_the_shared_shots_to_the_other(bench: 
     first = bench.submit(placed(4))
     second = bench.submit(placed(2, first=2))
 
-    bench.ledger.cancel_job(first.job_id)
+    bench.ledger.jobs.cancel(first.job_id)
 
-    assert bench.ledger.job(first.job_id).counts == {"cancelled": 2, "waiting": 2}
-    assert bench.ledger.job(first.job_id).status == "cancelled"
+    assert bench.ledger.jobs.view(first.job_id).counts == {"cancelled": 2, "waiting": 2}
+    assert bench.ledger.jobs.view(first.job_id).status == "cancelled"
     assert bench.counts(second.job_id) == {"waiting": 2}
     lease = bench.join().lease()
     assert {bench.shot_row(one.id).state for one in lease.shots} == {"running"}
@@ -113,7 +116,7 @@ def test_shared_shots_are_rendered_once_and_cost_the_job_they_were_claimed_for(b
     second = bench.submit(placed(2))
     bench.finish(bench.join().lease())
 
-    costs = {job: bench.ledger.job(job).cost for job in (first.job_id, second.job_id)}
+    costs = {job: bench.ledger.jobs.view(job).cost for job in (first.job_id, second.job_id)}
     assert sorted(cost > 0 for cost in costs.values()) == [False, True]
     paying = max(costs, key=lambda job: costs[job])
     reused = {(row.job_id, row.reused) for row in bench.rows(wants)}
@@ -124,7 +127,7 @@ def test_a_shot_in_hand_that_nobody_wants_any_more_is_named_in_the_heartbeat(ben
     job = bench.submit(placed(2))
     node = bench.join()
     lease = node.lease()
-    bench.ledger.cancel_job(job.job_id)
+    bench.ledger.jobs.cancel(job.job_id)
 
     assert set(node.beat(lease).cancelled) == {one.id for one in lease.shots}
     bench.close(lease)
@@ -134,19 +137,19 @@ def test_a_shot_in_hand_that_nobody_wants_any_more_is_named_in_the_heartbeat(ben
 def test_a_job_that_is_cancelled_while_it_is_submitted_leaves_nothing_waiting(bench: Bench) -> None:
     def cancelling() -> Iterator[PlacedShot]:
         yield from placed(5000)
-        bench.ledger.cancel_job(bench.ledger.jobs()[0].id)
+        bench.ledger.jobs.cancel(bench.ledger.jobs.summaries()[0].id)
         yield from placed(10, first=5000)
 
     with pytest.raises(Conflict, match="cancelled during"):
         bench.submit(cancelling())
 
-    (job,) = bench.ledger.jobs()
+    (job,) = bench.ledger.jobs.summaries()
     assert set(job.counts) == {"cancelled"}
 
 
 def test_a_new_job_that_wants_a_cancelled_shot_gets_it(bench: Bench) -> None:
     first = bench.submit(placed(1))
-    bench.ledger.cancel_job(first.job_id)
+    bench.ledger.jobs.cancel(first.job_id)
 
     second = bench.submit(placed(1))
 
@@ -157,29 +160,29 @@ def test_a_new_job_that_wants_a_cancelled_shot_gets_it(bench: Bench) -> None:
 def test_a_paused_job_gives_nothing_and_a_resumed_one_does(bench: Bench) -> None:
     job = bench.submit(placed(2))
     node = bench.join()
-    bench.ledger.pause_job(job.job_id, "lunch")
+    bench.ledger.jobs.pause(job.job_id, "lunch")
 
-    assert bench.ledger.job(job.job_id).reason == "lunch"
+    assert bench.ledger.jobs.view(job.job_id).reason == "lunch"
     assert node.claim().nothing is not None
 
-    bench.ledger.resume_job(job.job_id)
+    bench.ledger.jobs.resume(job.job_id)
     assert node.claim().lease is not None
 
 
 def test_a_cancelled_job_cannot_be_resumed_but_requeued(bench: Bench) -> None:
     job = bench.submit(placed(2))
-    bench.ledger.cancel_job(job.job_id)
+    bench.ledger.jobs.cancel(job.job_id)
 
     with pytest.raises(Conflict, match="requeue"):
-        bench.ledger.resume_job(job.job_id)
-    assert bench.ledger.requeue_job(job.job_id) == 2
+        bench.ledger.jobs.resume(job.job_id)
+    assert bench.ledger.jobs.requeue(job.job_id) == 2
     assert bench.counts(job.job_id) == {"waiting": 2}
 
 
 def test_priority_decides_which_job_is_served(bench: Bench) -> None:
     bench.submit(placed(2), priority=60)
     urgent = bench.submit(placed(2, first=10))
-    bench.ledger.prioritise_job(urgent.job_id, 90)
+    bench.ledger.jobs.prioritise(urgent.job_id, 90)
 
     lease = bench.join().lease()
 
@@ -188,7 +191,7 @@ def test_priority_decides_which_job_is_served(bench: Bench) -> None:
 
 def test_an_unknown_job_is_not_found(bench: Bench) -> None:
     with pytest.raises(NotFound, match="farm jobs"):
-        bench.ledger.job("j-none")
+        bench.ledger.jobs.view("j-none")
 
 
 class Crash(BaseException):
@@ -202,14 +205,14 @@ def _cut_off(bench: Bench, *, paused: bool = False) -> JobSummary:
         yield from placed(1, width=4096, min_class=0)
         yield from placed(4999)
         if paused:
-            bench.ledger.pause_job(bench.ledger.jobs()[0].id)
+            bench.ledger.jobs.pause(bench.ledger.jobs.summaries()[0].id)
         bench.restart()  # the old coordinator can write no more: as if it were gone
         raise Crash
 
     with pytest.raises((Crash, Unavailable)):
         bench.submit(dying())
     bench.restart()
-    (job,) = bench.ledger.jobs()
+    (job,) = bench.ledger.jobs.summaries()
     return job
 
 
@@ -225,5 +228,5 @@ def test_a_submission_that_was_cut_off_cannot_be_requeued(bench: Bench) -> None:
     job = _cut_off(bench)
 
     with pytest.raises(Conflict, match="submit it again"):
-        bench.ledger.requeue_job(job.id)
+        bench.ledger.jobs.requeue(job.id)
     assert bench.counts(job.id) == {"cancelled": 5000}

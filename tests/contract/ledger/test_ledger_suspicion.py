@@ -87,8 +87,8 @@ def test_a_shot_that_engines_die_with_every_time_is_poison(bench: Bench) -> None
         bench.close(lease, "failed", failure="engine_died", spent=work(1.0))
 
     assert bench.counts(job.job_id) == {"failed": 1}
-    assert bench.ledger.job(job.job_id).failures[0].kind == "poison"
-    assert bench.ledger.requeue_job(job.job_id) == 1
+    assert bench.ledger.jobs.view(job.job_id).failures[0].kind == "poison"
+    assert bench.ledger.jobs.requeue(job.job_id) == 1
 
 
 def test_a_node_whose_engine_always_dies_is_quarantined_before_it_spoils_a_shot(bench: Bench) -> None:

@@ -34,7 +34,7 @@ def test_the_last_shots_of_a_batch_are_taken_back_and_rendered_by_another_node(b
     fast = bench.join("fast")
     assert (len(lease.shots), fast.claim().lease) == (12, None)
 
-    assert bench.ledger.trim({lease.batch_id: 2}) == 2
+    assert bench.ledger.batches.trim({lease.batch_id: 2}) == 2
 
     last = tuple(one.id for one in lease.shots[-2:])
     assert slow.beat(lease).cancelled == last
@@ -52,21 +52,21 @@ def test_the_node_hears_of_a_trim_at_once(bench: Bench) -> None:
     bench.submit(placed(12))
     lease = node.lease()
     told: list[set[str]] = []
-    bench.ledger.on_orders(lambda nodes: told.append(set(nodes)))
+    bench.ledger.commits.on_orders(lambda nodes: told.append(set(nodes)))
 
-    bench.ledger.trim({lease.batch_id: 1})
+    bench.ledger.batches.trim({lease.batch_id: 1})
 
     call = Listen(incarnation=node.joined.incarnation, batch_id=lease.batch_id, token=lease.token)
     assert told == [{"node"}]
-    assert good(bench.ledger.orders([(node.id, call)])).cancelled == (lease.shots[-1].id,)
+    assert good(bench.ledger.nodes.orders([(node.id, call)])).cancelled == (lease.shots[-1].id,)
 
 
 def test_the_first_pass_stays_whatever_is_asked_for(bench: Bench) -> None:
     node = measured(bench, "node", 10.0)
     bench.submit(placed(12))
     lease = node.lease()
-    assert bench.ledger.trim({lease.batch_id: 100}) == len(lease.shots) - lease.pass_size
-    assert bench.ledger.trim({lease.batch_id: 100}) == 0
+    assert bench.ledger.batches.trim({lease.batch_id: 100}) == len(lease.shots) - lease.pass_size
+    assert bench.ledger.batches.trim({lease.batch_id: 100}) == 0
 
 
 def test_a_batch_that_has_ended_is_left_alone(bench: Bench) -> None:
@@ -74,21 +74,21 @@ def test_a_batch_that_has_ended_is_left_alone(bench: Bench) -> None:
     bench.submit(placed(12))
     lease = node.lease()
     bench.close(lease, "released")
-    assert bench.ledger.trim({lease.batch_id: 2, "b-unknown": 1}) == 0
+    assert bench.ledger.batches.trim({lease.batch_id: 2, "b-unknown": 1}) == 0
 
 
 def test_what_a_node_renders_although_it_was_taken_back_is_stored_for_nobody(bench: Bench) -> None:
     node = measured(bench, "node", 10.0)
     bench.submit(placed(12))
     lease = node.lease()
-    bench.ledger.trim({lease.batch_id: 1})
+    bench.ledger.batches.trim({lease.batch_id: 1})
     index = len(lease.shots) - 1
     wish = GrantRequest(
         token=lease.token, shot_id=lease.shots[index].id, sha256=SHA, size=100, content_type="image/png"
     )
 
     with pytest.raises(Conflict, match="is released and needs no upload"):
-        good(bench.ledger.grants([(lease.batch_id, wish)]))
+        good(bench.ledger.batches.grants([(lease.batch_id, wish)]))
     reported = bench.deliver(lease, index)
 
     assert (reported.state, reported.repeated, reported.attempt_id) == ("waiting", True, None)
@@ -99,7 +99,7 @@ def test_a_claim_that_is_repeated_gets_the_lease_without_what_was_taken_back(ben
     node = measured(bench, "node", 10.0)
     bench.submit(placed(12))
     lease = node.lease(ticket="t")
-    bench.ledger.trim({lease.batch_id: 2})
+    bench.ledger.batches.trim({lease.batch_id: 2})
     assert node.lease(ticket="t").shots == lease.shots[:-2]
 
 
@@ -110,7 +110,7 @@ def test_what_is_taken_back_is_no_more_reserved_or_counted_as_served(bench: Benc
     before, used = bench.open_job(job), bench.use_of("ana")
     reserved, served = before.reserved[lease.batch_id], before.service_s
 
-    bench.ledger.trim({lease.batch_id: 3})
+    bench.ledger.batches.trim({lease.batch_id: 3})
 
     after = bench.open_job(job)
     rest = 1 - 3 / len(lease.shots)
@@ -123,10 +123,10 @@ def test_what_is_taken_back_is_no_more_reserved_or_counted_as_served(bench: Benc
 
 def test_an_idle_node_gets_the_rest_of_a_slow_one(bench: Bench) -> None:
     fast, slow = measured(bench, "fast", 5.0), measured(bench, "slow", 20.0)
-    bench.ledger.drain_node(fast.id)
+    bench.ledger.nodes.drain(fast.id)
     bench.submit(placed(6))
     lease = slow.lease()
-    bench.ledger.resume_node(fast.id)
+    bench.ledger.nodes.resume(fast.id)
     assert (len(lease.shots), fast.claim().lease) == (6, None), "nothing is left for the fast one"
     ahead = look(bench)
     bench.clock.now += 1
@@ -154,7 +154,7 @@ def test_a_short_job_of_another_owner_does_not_wait_for_whole_batches(bench: Ben
 
 def slow_rest(bench: Bench, batch_id: str) -> int:
     """Images that the node of a batch still renders."""
-    with bench.ledger._transactions.backlog() as backlog:
+    with bench.ledger.transactions.backlog() as backlog:
         return next(batch.left for batch in backlog.running.values() if batch.id == batch_id)
 
 

@@ -94,7 +94,7 @@ def test_a_quarantined_node_that_lives_is_tested_with_one_shot_and_no_second(ben
     bench.close(lease)
 
     assert node.claim().lease is None, "the verdict is not there yet"
-    assert bench.ledger.ticket_demand() == {}
+    assert bench.ledger.backlog.ticket_demand() == {}
     bench.store(attempt)
     assert bench.node_state() == "ready"
     assert bench.node_row().record == ""
@@ -182,16 +182,16 @@ def test_a_record_outlives_a_restart(bench: Bench) -> None:
 def test_a_forgiven_node_is_ready_with_a_clean_record(bench: Bench) -> None:
     node = bench.quarantined()
     announced: list[str] = []
-    bench.ledger.on_work(lambda: announced.append("work"))
+    bench.ledger.commits.on_work(lambda: announced.append("work"))
 
-    bench.ledger.forgive_node(node.id)
+    bench.ledger.nodes.forgive(node.id)
 
     row = bench.node_row()
     assert (row.state, row.record, row.distrusted_at) == ("ready", "", None)
     assert announced
     node.fail("device_lost", 2)
     assert bench.node_state() == "ready"
-    bench.ledger.forgive_node(node.id)
+    bench.ledger.nodes.forgive(node.id)
     assert bench.node_row().record == ""
 
 
@@ -201,7 +201,7 @@ def test_a_node_that_is_trusted_while_it_holds_its_self_test_is_busy_until_the_b
 ) -> None:
     _, lease = _tested(bench)
     if how == "forgiven":
-        bench.ledger.forgive_node("node")
+        bench.ledger.nodes.forgive("node")
     else:
         bench.store(bench.deliver(lease).attempt_id)
     assert bench.node_state() == "busy"
@@ -214,7 +214,7 @@ def test_a_node_that_is_trusted_while_it_holds_its_self_test_is_busy_until_the_b
 @pytest.mark.parametrize("vram", [8, 12])
 def test_a_shot_that_failed_waits_for_no_node_in_its_self_test(bench: Bench, vram: int) -> None:
     node, _ = _tested(bench)
-    bench.ledger.quarantine_node(node.id)
+    bench.ledger.nodes.quarantine(node.id)
     bench.join()
     other = bench.join("other", vram)
     other.fail("flat_image", 1)
@@ -230,7 +230,7 @@ def test_an_operators_quarantine_takes_the_batch_back_without_blame(bench: Bench
     lease = node.lease()
     node.beat(lease, spent=work(5.0))
 
-    bench.ledger.quarantine_node(node.id, "green pictures")
+    bench.ledger.nodes.quarantine(node.id, "green pictures")
 
     assert bench.node_state() == "quarantined"
     assert bench.node_row().reason == "quarantined by the operator: green pictures"

@@ -6,8 +6,8 @@ from tests.contract.ledger.bench import Bench, placed
 
 
 def _status(bench: Bench, job_id: str) -> str:
-    (summary,) = [job for job in bench.ledger.jobs() if job.id == job_id]
-    assert summary.status == bench.ledger.job(job_id).status
+    (summary,) = [job for job in bench.ledger.jobs.summaries() if job.id == job_id]
+    assert summary.status == bench.ledger.jobs.view(job_id).status
     return summary.status
 
 
@@ -30,7 +30,7 @@ def test_what_outgrew_the_largest_class_is_no_failure_of_the_job(bench: Bench) -
     bench.fail(lease, "out_of_memory")
     bench.close(lease)
 
-    view = bench.ledger.job(job)
+    view = bench.ledger.jobs.view(job)
 
     assert _status(bench, job) == "unschedulable"
     assert [(one.state, one.kind, one.shots) for one in view.failures] == [
@@ -50,9 +50,9 @@ def test_shots_that_failed_and_such_that_fit_nothing_are_told_apart(bench: Bench
         node.fail("flat_image")
         bench.rest()
 
-    found = {one.state: one.kind for one in bench.ledger.job(job).failures}
+    found = {one.state: one.kind for one in bench.ledger.jobs.view(job).failures}
     assert found == {"failed": "flat_image", "unschedulable": "fits_nothing"}
-    assert bench.ledger.job(job).eta_s is None
+    assert bench.ledger.jobs.view(job).eta_s is None
 
 
 def test_each_reason_why_shots_fit_nothing_is_told_with_its_number_and_the_rarest_are_summed_up(
@@ -66,7 +66,7 @@ def test_each_reason_why_shots_fit_nothing_is_told_with_its_number_and_the_rares
     ]
     job = bench.submit(misfits).job_id
 
-    assert [(one.message, one.shots) for one in bench.ledger.job(job).failures] == [
+    assert [(one.message, one.shots) for one in bench.ledger.jobs.view(job).failures] == [
         ("needs 50 GiB", 4),
         ("needs 60 GiB", 3),
         ("needs 40 GiB", 2),
@@ -81,14 +81,14 @@ def test_what_shows_jobs_reads_no_manifest(bench: Bench) -> None:
     """One may have megabytes, and pages that are open ask every two seconds."""
     job, ledger = bench.submit(placed(3)).job_id, bench.ledger
     with bench.counted_statements() as sent:
-        assert ledger.job(job).id == job
-        assert [one.id for one in ledger.jobs()] == [job]
-        assert [one.id for one in ledger.progress([job])] == [job]
-        assert [one.id for one in ledger.overview().jobs] == [job]
-        found, _ = ledger.job_page(None, limit=1, statuses=("waiting",))
+        assert ledger.jobs.view(job).id == job
+        assert [one.id for one in ledger.jobs.summaries()] == [job]
+        assert [one.id for one in ledger.jobs.progress([job])] == [job]
+        assert [one.id for one in ledger.jobs.overview().jobs] == [job]
+        found, _ = ledger.jobs.page(None, limit=1, statuses=("waiting",))
         assert [one.id for one in found] == [job]
-        assert ledger.images(job)
+        assert ledger.shots.of_job(job)
         assert ledger.explain(job, version="1").sentences
     assert sent
     assert not [statement for statement in sent if "manifest" in statement]
-    assert ledger.manifest(job)
+    assert ledger.jobs.manifest(job)

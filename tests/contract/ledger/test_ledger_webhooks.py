@@ -32,7 +32,7 @@ def sending(bench: Bench, lost: list[int]) -> Iterator[WebhookSender]:
         note_given_up=lost.append,
         clock=bench.clock,
     )
-    bench.ledger.on_events(sender.wake)
+    bench.ledger.commits.on_events(sender.wake)
     sender.start()
     try:
         yield sender
@@ -43,7 +43,7 @@ def sending(bench: Bench, lost: list[int]) -> Iterator[WebhookSender]:
 
 def end_job(bench: Bench, first: int) -> str:
     job = bench.submit(placed(1, first=first)).job_id
-    bench.ledger.cancel_job(job)
+    bench.ledger.jobs.cancel(job)
     bench.thin()
     return job
 
@@ -60,20 +60,20 @@ def test_events_of_a_receiver_that_fails_for_a_day_are_given_up_and_later_ones_a
     lost: list[int] = []
     with receiver() as there, sending(bench, lost) as sender:
         there.statuses = [500]
-        hook = bench.ledger.add_webhook(NewWebhook(url=there.url, events=("job",))).id
+        hook = bench.ledger.webhooks.add(NewWebhook(url=there.url, events=("job",))).id
         sender.reload()
         old = end_job(bench, 0)
         assert jobs_of(there) == [old]
-        until(lambda: bench.ledger.webhooks()[0].failing_since is not None, within_s=PATIENCE_S)
+        until(lambda: bench.ledger.webhooks.views()[0].failing_since is not None, within_s=PATIENCE_S)
         bench.clock.now += 2 * DAY_S
         young = end_job(bench, 1)
 
         assert jobs_of(there) == [young]
 
-        until(lambda: bench.ledger.webhooks()[0].failing_since is None, within_s=PATIENCE_S)
-        (view,) = bench.ledger.webhooks()
+        until(lambda: bench.ledger.webhooks.views()[0].failing_since is None, within_s=PATIENCE_S)
+        (view,) = bench.ledger.webhooks.views()
         assert (view.id, view.given_up, lost) == (hook, 1, [1])
-        bench.ledger.remove_webhook(hook)
-        assert bench.ledger.webhooks() == []
+        bench.ledger.webhooks.remove(hook)
+        assert bench.ledger.webhooks.views() == []
         with pytest.raises(NotFound):
-            bench.ledger.stored_webhook(hook)
+            bench.ledger.webhooks.one(hook)

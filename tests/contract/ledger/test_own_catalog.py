@@ -50,17 +50,17 @@ class Home:
 
     def publish(self, own: OwnCatalog) -> None:
         def add(added: CatalogAddition) -> None:
-            self._bench.ledger.add_entry(added, listed_by=own.listed_by(added))
+            self._bench.ledger.catalog.add(added, listed_by=own.listed_by(added))
 
         own.publish(load_catalog(self.settings.catalog_files), self.store, add)
 
     @property
     def held(self) -> dict[str, dict[str, Any]]:
-        return {one.name: one.entry for one in self._bench.ledger.added_entries()}
+        return {one.name: one.entry for one in self._bench.ledger.catalog.added()}
 
     @property
     def files(self) -> dict[str, int]:
-        added = self._bench.ledger.added_entries()
+        added = self._bench.ledger.catalog.added()
         return {identity: size for one in added for identity, size in one.files.items()}
 
 
@@ -90,11 +90,11 @@ def test_entries_that_were_added_and_edited_while_no_farm_ran_are_taken_over_and
 
 
 def test_what_only_the_api_added_stays_and_what_left_the_file_goes(home: Home, bench: Bench) -> None:
-    bench.ledger.add_entry(CatalogAddition(section="models", name="theirs", entry={"like": "sdxl"}))
+    bench.ledger.catalog.add(CatalogAddition(section="models", name="theirs", entry={"like": "sdxl"}))
     home.model("mine")
     # It was added while the farm ran, so the call came behind the file.
     running = home.model("late")
-    bench.ledger.add_entry(running, listed_by=home.start().listed_by(running))
+    bench.ledger.catalog.add(running, listed_by=home.start().listed_by(running))
     assert home.held.keys() == {"theirs", "mine", "late"}
 
     for name in ("mine", "late"):

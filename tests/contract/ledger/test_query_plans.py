@@ -34,7 +34,7 @@ def worked(bench: Bench) -> Bench:
     bench.fail(first.lease(), "invalid_spec")
     bench.deliver(second.lease())
     cancelled = bench.submit(placed(5, first=200)).job_id
-    bench.ledger.cancel_job(cancelled)
+    bench.ledger.jobs.cancel(cancelled)
     return bench
 
 
@@ -64,8 +64,8 @@ def _pause_overspent(bench: Bench) -> None:
 
 def _dispatch(bench: Bench) -> None:
     bench.join("third")
-    assert bench.ledger.ticket_demand()
-    assert bench.ledger.nodes()
+    assert bench.ledger.backlog.ticket_demand()
+    assert bench.ledger.nodes.views()
 
 
 def _claim(bench: Bench) -> None:
@@ -84,69 +84,69 @@ def _embed(bench: Bench) -> None:
     shots = [one._replace(texts="t") for one in placed(6, first=600)]
     bench.submit(shots, priority=100)
     lease = bench.join("third").lease()
-    bench.ledger.note_embedded(lease.batch_id, Embedded({}, {}))
-    bench.ledger.note_texts(["t"], Embedded({}, {}))
-    bench.ledger.texts_ahead(lease.batch_id, "third", Embedded({}, {}), ())
+    bench.ledger.embeddings.note_batch(lease.batch_id, Embedded({}, {}))
+    bench.ledger.embeddings.note_texts(["t"], Embedded({}, {}))
+    bench.ledger.embeddings.ahead(lease.batch_id, "third", Embedded({}, {}), ())
     bench.submit([one._replace(texts="t") for one in placed(2, first=700)])
-    bench.ledger.forget_embedded_before(bench.clock.now)
-    bench.ledger.forget_embedded(lease.batch_id)
+    bench.ledger.embeddings.forget_before(bench.clock.now)
+    bench.ledger.embeddings.forget_batch(lease.batch_id)
 
 
 def _steer(bench: Bench) -> None:
     """What the operator does to a job."""
     job_id = bench.submit(placed(5, first=400)).job_id
-    bench.ledger.pause_job(job_id)
-    bench.ledger.resume_job(job_id)
-    bench.ledger.cancel_job(job_id)
-    bench.ledger.requeue_job(job_id)
-    bench.ledger.prioritise_job(job_id, 60)
-    bench.ledger.retry_job(job_id)
-    bench.ledger.accept_failures(job_id)
+    bench.ledger.jobs.pause(job_id)
+    bench.ledger.jobs.resume(job_id)
+    bench.ledger.jobs.cancel(job_id)
+    bench.ledger.jobs.requeue(job_id)
+    bench.ledger.jobs.prioritise(job_id, 60)
+    bench.ledger.jobs.retry(job_id)
+    bench.ledger.jobs.accept_failures(job_id)
 
 
 def _remove(bench: Bench) -> None:
     """What the operator does to pictures."""
-    job_id = bench.ledger.jobs()[-1].id
-    first, second, *_ = [image for image in bench.ledger.images(job_id) if image.key]
-    bench.ledger.reject_shot(first.shot_id, Rejection(redo="next seed"), job_id)
-    bench.ledger.delete_shot(second.shot_id, "ana")
-    bench.ledger.cancel_job(job_id)
-    bench.ledger.delete_job(job_id, "ana")
-    bench.ledger.erased([picture.key for picture in bench.ledger.doomed(10)])
+    job_id = bench.ledger.jobs.summaries()[-1].id
+    first, second, *_ = [image for image in bench.ledger.shots.of_job(job_id) if image.key]
+    bench.ledger.shots.reject(first.shot_id, Rejection(redo="next seed"), job_id)
+    bench.ledger.images.delete(second.shot_id, "ana")
+    bench.ledger.jobs.cancel(job_id)
+    bench.ledger.images.delete_of_job(job_id, "ana")
+    bench.ledger.images.erased([picture.key for picture in bench.ledger.images.doomed(10)])
     with pytest.raises(NotFound):
-        bench.ledger.delete_content("0" * 64, "ana")
+        bench.ledger.images.delete_content("0" * 64, "ana")
 
 
 def _ask(bench: Bench) -> None:
     """What the operator asks about one job, shot or node."""
     job_id = bench.submit(placed(5, first=400)).job_id
-    bench.ledger.job(job_id)
-    bench.ledger.images(job_id)
-    bench.ledger.cost_table(job_id)
+    bench.ledger.jobs.view(job_id)
+    bench.ledger.shots.of_job(job_id)
+    bench.ledger.accounts.cost_table(job_id)
     for subject in (job_id, placed(1, first=400)[0].planned.id, "first"):
         assert bench.ledger.explain(subject, version="1").sentences
 
 
 def _watch(bench: Bench) -> None:
     """What watchers are told, and those that come back."""
-    before = bench.ledger.last_event()
+    before = bench.ledger.events.last()
     job_id = bench.submit(placed(2, first=800), priority=100).job_id
     bench.finish(bench.join("third").lease())
     for topic in (Topic(), Topic(job_id), Topic(owner="ana")):
-        assert bench.ledger.events(before, topic).shots
-    assert bench.ledger.keeps_events(before)
-    assert bench.ledger.job_event(job_id).counts == {"done": 2}
+        assert bench.ledger.events.page(before, topic).shots
+    assert bench.ledger.events.keeps(before)
+    assert bench.ledger.events.job(job_id).counts == {"done": 2}
 
 
 def _thin(bench: Bench) -> None:
     """Of a job that has ended nothing is left but its row and its pictures."""
     job_id = bench.submit(placed(2, first=500), priority=100).job_id
     bench.finish(bench.join("third").lease())
-    bench.ledger.reject_shot(bench.ledger.images(job_id)[0].shot_id, Rejection(redo="no"))
+    bench.ledger.shots.reject(bench.ledger.shots.of_job(job_id)[0].shot_id, Rejection(redo="no"))
     for _ in range(8):
         bench.ledger.thin()
         bench.clock.now += 2
-    assert bench.ledger.job(job_id).details_removed_at
+    assert bench.ledger.jobs.view(job_id).details_removed_at
 
 
 @pytest.mark.parametrize(
@@ -189,10 +189,10 @@ def test_a_walk_through_a_table_is_found(engine: Engine, worked: Bench) -> None:
 
 def _look_at_all(bench: Bench) -> None:
     """What a scrape and a page of the farm's state ask for."""
-    bench.ledger.totals()
-    bench.ledger.jobs()
-    bench.ledger.nodes()
-    bench.ledger.cost_table()
+    bench.ledger.accounts.totals()
+    bench.ledger.jobs.summaries()
+    bench.ledger.nodes.views()
+    bench.ledger.accounts.cost_table()
 
 
 def test_totals_and_the_list_of_jobs_read_no_history(engine: Engine, worked: Bench) -> None:

@@ -85,4 +85,4 @@ def finish(farm: RunningFarm, node: ScriptedNode, job: str) -> None:
 
 
 def stored(farm: RunningFarm, attempt_id: str) -> None:
-    farm.farm.ledger.verdicts([(attempt_id, Verdict(outcome="stored", sha256="0" * 64, size=1))])
+    farm.farm.ledger.ingest.verdicts([(attempt_id, Verdict(outcome="stored", sha256="0" * 64, size=1))])

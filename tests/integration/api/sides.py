@@ -54,7 +54,7 @@ def side(farm: RunningFarm, owner: str, lane: str, name: str, manifest: str) -> 
         shots=tuple(image["shot_id"] for image in images),
         sha256=images[0]["sha256"],
         node=name,
-        webhook=farm.farm.ledger.add_webhook(NewWebhook(url=f"https://{owner}.invalid/", owner=owner)).id,
+        webhook=farm.farm.ledger.webhooks.add(NewWebhook(url=f"https://{owner}.invalid/", owner=owner)).id,
     )
 
 
@@ -65,4 +65,4 @@ def store(farm: RunningFarm, shot: LeasedShot, delivered: Report) -> None:
     data, about = drawn(shot), {"sha256": sha256}
     farm.farm.store.create(image_key(shot.id, "png"), data, content_type="image/png", metadata=about)
     stored = Verdict(outcome="stored", sha256=sha256, size=size)
-    farm.farm.ledger.verdicts([(shot.attempt_id, stored)])
+    farm.farm.ledger.ingest.verdicts([(shot.attempt_id, stored)])

@@ -47,9 +47,9 @@ class Stage:
         """End what would take part in the work of the next example."""
         for job in self.callers["operator"].get("/v1/jobs").json()["jobs"]:
             if job["intent"] != "cancelled":
-                self.farm.farm.ledger.cancel_job(job["id"])
+                self.farm.farm.ledger.jobs.cancel(job["id"])
         for node in self.nodes:
-            self.farm.farm.ledger.leave_node(node.joined.node_id, node.joined.incarnation)
+            self.farm.farm.ledger.nodes.leave(node.joined.node_id, node.joined.incarnation)
             node.leave()
         self.nodes.clear()
 
@@ -127,7 +127,7 @@ def of_key(stage: Stage) -> Names:
 
 def of_webhook(stage: Stage) -> Names:
     new = NewWebhook(url="https://ana.invalid/", owner="ana")
-    return {examples.WEBHOOK: stage.farm.farm.ledger.add_webhook(new).id}
+    return {examples.WEBHOOK: stage.farm.farm.ledger.webhooks.add(new).id}
 
 
 def of_new_key(stage: Stage) -> Names:

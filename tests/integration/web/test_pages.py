@@ -93,9 +93,9 @@ def render(farm: RunningFarm, node: ScriptedNode) -> None:
     lease = node.lease()
     for shot in lease.shots[:2]:
         node.deliver(lease, shot)
-        (delivery,) = farm.farm.ledger.deliveries([shot.attempt_id])
+        (delivery,) = farm.farm.ledger.ingest.deliveries([shot.attempt_id])
         assert not isinstance(delivery, BaseException)
-        farm.farm.ledger.verdicts([(shot.attempt_id, ingest(delivery, farm.farm.store))])
+        farm.farm.ledger.ingest.verdicts([(shot.attempt_id, ingest(delivery, farm.farm.store))])
     failing = lease.shots[2].id
     for _ in range(MAX_ATTEMPTS):
         bad = Report(
@@ -451,7 +451,7 @@ def test_thumbnails_are_small_and_kept_by_browsers(scene: Scene) -> None:
 
 def test_a_missing_thumbnail_is_made(scene: Scene) -> None:
     small = links_of(scene)[0]
-    (file, _) = scene.farm.farm.ledger.stored_files(scene.job)
+    (file, _) = scene.farm.farm.ledger.images.files(scene.job)
     store, key = scene.farm.farm.store, thumbnail_key(file.key)
     with browser(scene, "ana-key") as ana:
         before = ana.get(small).content

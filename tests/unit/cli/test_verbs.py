@@ -76,13 +76,13 @@ def test_what_changes_nothing_says_why(
     monkeypatch.setenv("FARM_PUBLIC_URL", still.url)
     monkeypatch.setenv("FARM_KEYS__OPERATOR", "operator-key")
     (tmp_path / "taken").write_text("")
-    before = still.farm.ledger.jobs()
+    before = still.farm.ledger.jobs.summaries()
     ran = farm(*words)
     assert (ran.code, [each for each in said if each not in ran.err + ran.out]) == (code, []), ran
     if code == 1:
         # `explain` lists what can be given.
         assert len(ran.err.splitlines()) == (5 if words[0] == "explain" else 1)
-    assert still.farm.ledger.jobs() == before
+    assert still.farm.ledger.jobs.summaries() == before
 
 
 def test_a_wrong_key_says_where_the_right_one_is(
@@ -202,18 +202,18 @@ def test_failed_shots_are_named_accepted_and_retried(farm: Farm, node: ScriptedN
 def pictures(coordinator: RunningFarm, node: ScriptedNode, job: str) -> list[str]:
     """The shots of the job, all stored; each picture has bytes of its own."""
     render(coordinator, node, job)
-    return [image.shot_id for image in coordinator.farm.ledger.images(job)]
+    return [image.shot_id for image in coordinator.farm.ledger.shots.of_job(job)]
 
 
 def render(coordinator: RunningFarm, node: ScriptedNode, job: str) -> None:
     """Let a node render all four shots of a job, and store them."""
     ledger = coordinator.farm.ledger
-    while ledger.job(job).counts != {"done": 4}:
+    while ledger.jobs.view(job).counts != {"done": 4}:
         lease = node.lease()
         for shot in lease.shots:
             node.deliver(lease, shot)
             stored = Verdict(outcome="stored", sha256=shot.id, size=1)
-            ledger.verdicts([(shot.attempt_id, stored)])
+            ledger.ingest.verdicts([(shot.attempt_id, stored)])
         node.close(lease)
 
 

@@ -1,0 +1,58 @@
+"""Views of nodes; read-only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import Connection, Row, and_, select
+
+from common.messages import CardFacts
+from common.states import BatchState, NodeState
+from common.views import NodeView, SlowPathView
+from coordinator.ledger.database import columns_of
+from coordinator.ledger.fleet import members
+from coordinator.ledger.schema import batches, nodes, plain
+from coordinator.scheduling.member import Member
+from coordinator.scheduling.slow_path import SlowPath
+
+
+def node_views(connection: Connection, slow: Mapping[str, Mapping[str, SlowPath]]) -> list[NodeView]:
+    """All nodes that ever joined, sorted by name; `slow` has the slow paths by node and model."""
+    held = batches.c.node_id == nodes.c.id, batches.c.state == plain(BatchState.LEASED)
+    query = (
+        select(nodes, batches.c.id.label("batch_id"))
+        .select_from(nodes.outerjoin(batches, and_(*held)))
+        .order_by(nodes.c.id)
+    )
+    known = members(connection)
+    return [
+        _view(row, known[row.id], slow_path_views(slow.get(row.id, {}))) for row in connection.execute(query)
+    ]
+
+
+def slow_path_views(slow: Mapping[str, SlowPath]) -> tuple[SlowPathView, ...]:
+    """The slow paths of one node, by model."""
+    return tuple(SlowPathView(model=model, **path._asdict()) for model, path in sorted(slow.items()))
+
+
+def _view(row: Row[Any], member: Member, slow: tuple[SlowPathView, ...]) -> NodeView:
+    # What the last heartbeat of a node that is gone said holds no more.
+    gone = row.state in (NodeState.OFFLINE, NodeState.LOST)
+    return NodeView(
+        **columns_of(row, "id", "owner", "terms", "vram_class", "state", "reason", "decided_by", "batch_id"),
+        **columns_of(row, "doing", "aside", "seen_at"),
+        name=row.id,
+        lanes=tuple(row.lanes),
+        card=row.card["name"],
+        facts=CardFacts(**row.card),
+        speeds=member.speeds,
+        loads=member.loads,
+        versions=member.versions,
+        slow_paths=slow,
+        loaded_model=None if gone else row.loaded_model,
+        fetches=tuple(row.fetches),
+        models=tuple(row.models),
+        watts=None if gone else row.watts,
+        temperature_c=None if gone else row.temperature_c,
+    )
