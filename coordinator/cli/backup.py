@@ -13,7 +13,7 @@ from common.errors import Conflict
 from common.settings import load_settings
 from common.units import counted
 from coordinator.cli import options
-from coordinator.cli.show import out, print_json
+from coordinator.cli.show import out, print_answer, print_json
 from coordinator.embedded.home import Home
 from coordinator.embedded.state import hold_lock
 from coordinator.ledger.backup import LedgerCopy, back_up, ledger_file, restore
@@ -32,10 +32,7 @@ def backup_command(
     Example: `farm backup ledger-monday.sqlite`
     """
     found = back_up(ledger_file(load_settings(settings).database), file)
-    if as_json:
-        print_json(found)
-    else:
-        out.say(f"backed up {_told(found)} to {file} ({found.size / 1e6:,.1f} MB)")
+    print_answer(found, f"backed up {_told(found)} to {file} ({found.size / 1e6:,.1f} MB)", as_json)
 
 
 def restore_command(

@@ -16,7 +16,7 @@ from common.views import JobSummary, JobView
 from coordinator.cli import options
 from coordinator.cli.connection import connect
 from coordinator.cli.names import the_job
-from coordinator.cli.show import out, print_json, print_list, table
+from coordinator.cli.show import out, print_answer, print_json, print_list, table
 from coordinator.explain import SHORT, UNDONE, Budget
 from coordinator.explain.wording import spent
 
@@ -184,8 +184,5 @@ def _steer(job: str, verb: JobVerb, done: str, settings: options.SettingsFile, a
 
 
 def _print_outcome(job: JobView, done: str, as_json: bool) -> None:
-    if as_json:
-        print_json(job)
-    else:
-        stored = job.counts.get("done", 0)
-        out.say(f"job {job.id} ({job.name}) {done}; {stored} of {counted(job.images, 'image')} stored")
+    stored = f"{job.counts.get('done', 0)} of {counted(job.images, 'image')} stored"
+    print_answer(job, f"job {job.id} ({job.name}) {done}; {stored}", as_json)

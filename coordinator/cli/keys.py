@@ -31,7 +31,7 @@ from common.scopes import GRANTABLE, Scope, with_included
 from common.wording import suggestion
 from coordinator.cli import options
 from coordinator.cli.connection import connect
-from coordinator.cli.show import err, money, out, print_json, print_list, table
+from coordinator.cli.show import err, money, out, print_answer, print_json, print_list, table
 
 _UNITS = {"m": 60.0, "h": 3600.0, "d": 86400.0}
 _T = TypeVar("_T")
@@ -195,10 +195,7 @@ def limit_command(
             **{field: getattr(known[name], field) for field in KeyLimits.model_fields}
         )
         key = client.limit_key(name, _changed(present, lane, quota, max_cost, max_priority, rate))
-    if as_json:
-        print_json(key)
-    else:
-        out.say(_words(key))
+    print_answer(key, _words(key), as_json)
 
 
 def _changed(
@@ -265,10 +262,8 @@ def revoke_command(
     """
     with connect(settings) as client:
         revoked = client.revoke_key(name)
-    if as_json:
-        print_json(revoked)
-    else:
-        out.say(f"key {revoked.name} of {revoked.owner} is revoked; its jobs continue")
+    words = f"key {revoked.name} of {revoked.owner} is revoked; its jobs continue"
+    print_answer(revoked, words, as_json)
 
 
 add_commands(
@@ -290,10 +285,7 @@ def whoami_command(settings: options.SettingsFile = None, as_json: options.AsJso
     """
     with connect(settings) as client:
         key = client.whoami()
-    if as_json:
-        print_json(key)
-    else:
-        out.say(_words(key))
+    print_answer(key, _words(key), as_json)
 
 
 def _print_issued(issued: IssuedKey, as_json: bool) -> None:

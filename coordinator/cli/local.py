@@ -13,7 +13,7 @@ from common.errors import FarmError
 from common.settings import Settings, load_settings
 from coordinator.cli import options
 from coordinator.cli.connection import client_of, connect
-from coordinator.cli.show import out, print_json, table, whisper
+from coordinator.cli.show import out, print_answer, print_json, table, whisper
 from coordinator.embedded.addresses import local_url
 from coordinator.embedded.control import start_farm, stop_farm, supervisor_command
 from coordinator.embedded.home import Home
@@ -95,10 +95,7 @@ def page_command(settings: options.SettingsFile = None, as_json: options.AsJson 
     """
     with connect(settings) as client:
         link = client.sign_in_link()
-    if as_json:
-        print_json(link)
-    else:
-        out.say(link.url)
+    print_answer(link, link.url, as_json)
 
 
 def invitation(settings: Settings, state: FarmState) -> list[str]:

@@ -38,6 +38,14 @@ def print_json(data: BaseModel | Sequence[BaseModel]) -> None:
     sys.stdout.write(f"{text}\n")
 
 
+def print_answer(answer: BaseModel, words: str, as_json: bool) -> None:
+    """Print what a farm answered as JSON, or what it means in words."""
+    if as_json:
+        print_json(answer)
+    else:
+        out.say(words)
+
+
 def print_list(
     views: Sequence[V], as_table: Callable[[Sequence[V]], Table], none: str, as_json: bool
 ) -> None:

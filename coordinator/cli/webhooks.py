@@ -15,7 +15,7 @@ from common.units import counted
 from common.webhooks import Kind, NewWebhook, WebhookAnswer, WebhookView, webhook_url
 from coordinator.cli import options
 from coordinator.cli.connection import connect
-from coordinator.cli.show import err, out, print_json, print_list, table
+from coordinator.cli.show import err, out, print_answer, print_json, print_list, table
 
 webhooks_app = typer.Typer(
     cls=CommandGroup,
@@ -98,10 +98,7 @@ def rm_command(
     """
     with connect(settings) as client:
         removed = client.remove_webhook(webhook)
-    if as_json:
-        print_json(removed)
-    else:
-        out.say(f"webhook {removed.id} to {removed.url} is removed")
+    print_answer(removed, f"webhook {removed.id} to {removed.url} is removed", as_json)
 
 
 def try_command(

@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing, suppress
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Query, Request
+from fastapi import APIRouter, Depends, Header, Query, Request
 from fastapi.responses import Response
 from starlette.types import Receive, Scope, Send
 
@@ -18,8 +18,20 @@ from coordinator.ledger import Topic
 
 router = APIRouter(prefix="/v1")
 
-_EventId = Annotated[int | None, Query(ge=0, lt=2**63)]
-_LastEventId = Annotated[str | None, Header(description="As `after`; browsers send it when they reconnect")]
+
+def _last_seen(
+    after: Annotated[int | None, Query(ge=0, lt=2**63)] = None,
+    last_event_id: Annotated[
+        str | None, Header(description="As `after`; browsers send it when they reconnect")
+    ] = None,
+) -> int | None:
+    """ID of the last event that the watcher has seen."""
+    if last_event_id is not None and last_event_id.isdecimal() and len(last_event_id) < 19:
+        return int(last_event_id)
+    return after
+
+
+_LastSeen = Annotated[int | None, Depends(_last_seen)]
 
 
 class EventStream(Response):
@@ -57,13 +69,7 @@ async def _hung_up(receive: Receive) -> None:
 @router.get(
     "/events", dependencies=[READING], status_code=200, response_class=EventStream, response_model=Event
 )
-async def events(
-    request: Request,
-    farm: TheFarm,
-    owner: TheOwner,
-    after: _EventId = None,
-    last_event_id: _LastEventId = None,
-) -> Response:
+async def events(request: Request, farm: TheFarm, owner: TheOwner, after: _LastSeen) -> Response:
     """Stream events of all jobs, or of those of the owner of the key, as server-sent events.
 
     A shot is reported when its image is stored, when it fails, fits no node or begins anew, and when a
@@ -72,7 +78,7 @@ async def events(
     `reset` means that events in between are not kept: read again what you show. The stream ends after
     `timing.stream_s`; reconnect with the last ID. 429, 503: too many streams are open.
     """
-    return _stream(request, farm, Topic(owner=owner), after, last_event_id)
+    return _stream(request, farm, Topic(owner=owner), after)
 
 
 @router.get(
@@ -83,24 +89,15 @@ async def events(
     response_model=Event,
 )
 async def job_events(
-    request: Request,
-    job_id: JobId,
-    farm: TheFarm,
-    owner: TheOwner,
-    after: _EventId = None,
-    last_event_id: _LastEventId = None,
+    request: Request, job_id: JobId, farm: TheFarm, owner: TheOwner, after: _LastSeen
 ) -> Response:
     """Stream events of one job, as `GET /v1/events` does; begins with its present state. 404: no such job."""
     # Raises NotFound.
     await farm.threads.reads.run(farm.job_owner, job_id)
-    return _stream(request, farm, Topic(job_id, owner), after, last_event_id)
+    return _stream(request, farm, Topic(job_id, owner), after)
 
 
-def _stream(
-    request: Request, farm: TheFarm, topic: Topic, after: int | None, last_event_id: str | None
-) -> EventStream:
-    if last_event_id is not None and last_event_id.isdecimal() and len(last_event_id) < 19:
-        after = int(last_event_id)
+def _stream(request: Request, farm: TheFarm, topic: Topic, after: int | None) -> EventStream:
     authorization = request.headers.get("authorization", "")
     return EventStream(
         lambda hung_up: farm.event_streams.stream(

@@ -190,17 +190,10 @@ def memory_views(connection: Connection, card_type: str | None = None) -> list[M
     found += [_view(row, pace_s=row.seconds) for row in connection.execute(timed)]
     for row in connection.execute(ran_out.order_by(ceilings.c.card_type, ceilings.c.recipe)):
         shot = shot_of(row.sample)
+        of = {name: getattr(shot, name) for name in ("model", "width", "height", "guidance")}
+        loras = tuple(use.name for use in shot.loras)
         found.append(
-            MemoryView(
-                card=row.card_type,
-                model=shot.model,
-                recipe=row.recipe,
-                width=shot.width,
-                height=shot.height,
-                most_images=row.images,
-                guidance=shot.guidance,
-                loras=tuple(use.name for use in shot.loras),
-            )
+            MemoryView(card=row.card_type, recipe=row.recipe, most_images=row.images, loras=loras, **of)
         )
     return found
 

@@ -89,15 +89,11 @@ def _running(connection: Connection, now: float) -> list[BatchFound]:
         for batch_id, left, min_class in connection.execute(unfinished):
             row = found[batch_id]
             batch = RunningBatch(
-                id=batch_id,
-                job_id=row.job_id,
-                work_key=row.work_key,
+                **columns_of(row, "id", "job_id", "work_key", "pass_size", "duplicates"),
                 min_class=min_class,
                 left=left,
-                pass_size=row.pass_size,
                 since=now,
                 image_s=None,
-                duplicates=row.duplicates,
             )
             running.append(BatchFound(row.node_id, batch))
     return running

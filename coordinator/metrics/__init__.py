@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from prometheus_client.core import InfoMetricFamily, Metric
@@ -27,48 +28,39 @@ from coordinator.metrics.fleet import fleet_metrics
 from coordinator.metrics.work import backlog_metrics, work_metrics
 
 
+@dataclass(frozen=True, eq=False, slots=True)
 class FarmCollector(Collector):
     """Each scrape reads the ledger once and asks the broker once for the lengths of its queues."""
 
-    def __init__(
-        self,
-        ledger: Ledger,
-        publisher: Publisher,
-        traffic: Traffic,
-        stages: Stages,
-        *,
-        currency: str,
-        home: Path,
-        started_at: float,
-    ) -> None:
-        """`home` is the folder of the farm's data, whose disk is watched."""
-        self._ledger = ledger
-        self._publisher = publisher
-        self._traffic = traffic
-        self._stages = stages
-        self._currency = currency
-        self._home = home
-        self._started_at = started_at
+    ledger: Ledger
+    publisher: Publisher
+    traffic: Traffic
+    stages: Stages
+    currency: str
+    #: The folder of the farm's data, whose disk is watched.
+    home: Path
+    #: Seconds since 1970.
+    started_at: float
 
     def collect(self) -> Iterator[Metric]:
-        totals = self._ledger.accounts.totals()
+        totals = self.ledger.accounts.totals()
         yield from work_metrics(totals)
-        nodes = self._ledger.nodes.views()
+        nodes = self.ledger.nodes.views()
         yield from backlog_metrics(totals, nodes)
         yield gauge(
             "farm_incident",
             "1 while the farm is disturbed (stopped, stalled, or without its store) and blames no node.",
             (),
-            {(): int(self._ledger.in_incident())},
+            {(): int(self.ledger.in_incident())},
         )
         yield from fleet_metrics(totals, nodes)
-        yield from self._traffic.collect()
-        yield from self._stages.collect()
+        yield from self.traffic.collect()
+        yield from self.stages.collect()
         yield self._tickets(totals, nodes)
         yield from self._disk()
         text = "When the coordinator started."
-        yield gauge("farm_started_timestamp_seconds", text, (), {(): self._started_at})
-        yield InfoMetricFamily("farm_money", "Currency of all costs.", value={"currency": self._currency})
+        yield gauge("farm_started_timestamp_seconds", text, (), {(): self.started_at})
+        yield InfoMetricFamily("farm_money", "Currency of all costs.", value={"currency": self.currency})
         yield _references()
 
     def _tickets(self, totals: Totals, nodes: list[NodeView]) -> Metric:
@@ -76,14 +68,14 @@ class FarmCollector(Collector):
         served = {(lane, node.vram_class) for node in nodes for lane in node.lanes}
         queues = sorted({*totals.waiting, *totals.running, *served})
         try:
-            lying = self._publisher.depths([queue_name(*queue) for queue in queues]) if queues else {}
+            lying = self.publisher.depths([queue_name(*queue) for queue in queues]) if queues else {}
         except FarmError:
             return gauge("farm_tickets", "Tickets on the queue.", ("lane", "vram_class"), {})
         depths = {queue: lying[queue_name(*queue)] for queue in queues}
         return gauge("farm_tickets", "Tickets on the queue.", ("lane", "vram_class"), depths)
 
     def _disk(self) -> Iterator[Metric]:
-        disk = shutil.disk_usage(self._home if self._home.exists() else Path())
+        disk = shutil.disk_usage(self.home if self.home.exists() else Path())
         for name, text, size in (
             ("free", "Free space of the disk with the data of the coordinator.", disk.free),
             ("size", "Size of this disk.", disk.total),

@@ -53,20 +53,12 @@ def work_metrics(totals: Totals) -> Iterator[Metric]:
 def _costs(totals: Totals, known: Sequence[WorkLabels]) -> Iterator[Metric]:
     cost = _from_0(known, _COSTS, totals.cost) | _idle(totals.idle_cost)
     yield counter("farm_cost", "Costs of the farm.", (*_WORK, "kind"), cost)
-    yield counter(
-        "farm_cost_component",
-        "The same costs by component.",
-        (*_WORK, "component"),
-        _components(totals, known),
-    )
+    parts = _components(totals, known)
+    yield counter("farm_cost_component", "The same costs by component.", (*_WORK, "component"), parts)
     by_use = _from_0(known, _USES, totals.use_cost) | _idle(totals.idle_cost)
     yield counter("farm_use_cost", "The same costs by use, of settled attempts.", (*_WORK, "use"), by_use)
-    yield counter(
-        "farm_volunteer_cost",
-        "Electricity paid by volunteers.",
-        (*_WORK, "kind"),
-        _from_0(known, _COSTS[:-1], totals.volunteer_cost),
-    )
+    given = _from_0(known, _COSTS[:-1], totals.volunteer_cost)
+    yield counter("farm_volunteer_cost", "Electricity paid by volunteers.", (*_WORK, "kind"), given)
     yield counter(
         "farm_rejected_images_cost",
         "Cost of rejected images, included in farm_cost.",

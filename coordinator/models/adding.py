@@ -235,19 +235,10 @@ class Adder:
             raise Invalid(
                 f"{part.name} has {found.vectors} vectors; a prompt takes up to {MAX_VECTORS} of one"
             )
-        name = self._name(request, part.source.name, "textual_inversions")
-        license_, remarks = self._license(request, part.source.license or part.described.license)
-        file = f"{name}.safetensors"
-        return Prepared(
-            section="textual_inversions",
-            name=name,
-            what=f"textual inversion for {FAMILIES[family]} ({counted(found.vectors, 'vector')})",
-            folder=EMBEDDINGS,
-            chosen=(part.chosen(file),),
-            entry={"family": family, "path": file, "license": license_, "vectors": found.vectors},
-            origin=part.source.origin,
-            remarks=(f"prompts name it `{MARK}{name}`", *remarks),
-        )
+        what = f"textual inversion for {FAMILIES[family]} ({counted(found.vectors, 'vector')})"
+        entry = {"family": family, "vectors": found.vectors}
+        made = self._of_one_file(request, part, "textual_inversions", what, EMBEDDINGS, entry)
+        return replace(made, remarks=(f"prompts name it `{MARK}{made.name}`", *made.remarks))
 
     def _upscaler(self, request: AddRequest, part: Part) -> Prepared:
         form = part.found.upscaler
@@ -263,24 +254,32 @@ class Adder:
             raise Invalid(f"{part.name} {what}; the farm takes upscalers of 2 to {MAX_SCALE} times")
         if request.like is not None:
             raise Invalid(f"{part.name} is an upscaler, which works with every model; leave out `--like`")
-        name = self._name(request, part.source.name, "upscalers")
+        what = f"upscaler, {form.scale} times ({form.architecture})"
+        entry = {name: getattr(form, name) for name in ("architecture", "scale", "tflop_per_mp")}
+        made = self._of_one_file(request, part, "upscalers", what, UPSCALERS, entry)
+        return replace(made, remarks=(f"manifests name it `upscale: {made.name}`", *made.remarks))
+
+    def _of_one_file(
+        self,
+        request: AddRequest,
+        part: Part,
+        section: Section,
+        what: str,
+        folder: str,
+        entry: Mapping[str, Any],
+    ) -> Prepared:
+        name = self._name(request, part.source.name, section)
         license_, remarks = self._license(request, part.source.license or part.described.license)
         file = f"{name}.safetensors"
         return Prepared(
-            section="upscalers",
+            section=section,
             name=name,
-            what=f"upscaler, {form.scale} times ({form.architecture})",
-            folder=UPSCALERS,
+            what=what,
+            folder=folder,
             chosen=(part.chosen(file),),
-            entry={
-                "architecture": form.architecture,
-                "scale": form.scale,
-                "tflop_per_mp": form.tflop_per_mp,
-                "path": file,
-                "license": license_,
-            },
+            entry={**entry, "path": file, "license": license_},
             origin=part.source.origin,
-            remarks=(f"manifests name it `upscale: {name}`", *remarks),
+            remarks=remarks,
         )
 
     def _check_lora(self, part: Part, model: Model) -> None:

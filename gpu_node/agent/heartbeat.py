@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
@@ -17,6 +18,7 @@ from gpu_node.agent.progress import Progress
 log = logging.getLogger(__name__)
 
 
+@dataclass(eq=False, slots=True)
 class HeartbeatThread:
     """Beats every `joined.heartbeat_s` while it is entered, and at once where that is urgent.
 
@@ -24,22 +26,17 @@ class HeartbeatThread:
     tell that a lease is over, and what a late node says is refused by its token.
     """
 
-    def __init__(
-        self,
-        coordinator: Coordinator,
-        joined: Joined,
-        progress: Progress,
-        steering: Steering,
-        offers: Offers,
-    ) -> None:
-        self._coordinator = coordinator
-        self._joined = joined
-        self._progress = progress
-        self._steering = steering
-        self._offers = offers
-        self._ending = threading.Event()
+    coordinator: Coordinator
+    joined: Joined
+    progress: Progress
+    steering: Steering
+    offers: Offers
+    _ending: threading.Event = field(init=False, default_factory=threading.Event)
+    _thread: threading.Thread = field(init=False)
+    _away: bool = field(init=False, default=False)
+
+    def __post_init__(self) -> None:
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
-        self._away = False
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -49,13 +46,13 @@ class HeartbeatThread:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._ending.set()
-        self._progress.urgent.set()
+        self.progress.urgent.set()
         self._thread.join()
 
     def _run(self) -> None:
         while True:
-            self._progress.urgent.wait(self._joined.heartbeat_s)
-            self._progress.urgent.clear()
+            self.progress.urgent.wait(self.joined.heartbeat_s)
+            self.progress.urgent.clear()
             if self._ending.is_set():
                 return
             try:
@@ -66,17 +63,17 @@ class HeartbeatThread:
                 log.error("a heartbeat failed: %s", error)
 
     def _beat(self) -> None:
-        batch = self._progress.batch
-        beat = self._progress.heartbeat(self._joined.incarnation)
+        batch = self.progress.batch
+        beat = self.progress.heartbeat(self.joined.incarnation)
         try:
-            answer = self._coordinator.heartbeat(self._joined.node_id, beat)
+            answer = self.coordinator.heartbeat(self.joined.node_id, beat)
         except (Gone, NotFound, OtherVersion) as error:
             self._ending.set()
-            self._steering.end(str(error))
+            self.steering.end(str(error))
         else:
             self._away = False
-            self._steering.heed(batch, answer)
-            self._offers.hear(answer.catalog_version)
+            self.steering.heed(batch, answer)
+            self.offers.hear(answer.catalog_version)
 
     def _log_unreachable(self, why: str) -> None:
         if not self._away:

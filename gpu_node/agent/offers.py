@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 
 from common.catalog import build_catalog
 from common.errors import FarmError, Gone, NotFound
@@ -22,31 +23,36 @@ log = logging.getLogger(__name__)
 _RETRY_S = 600.0
 
 
+@dataclass(eq=False, slots=True)
 class Offers:
-    """Thread-safe. `library` follows the farm's catalog, which had `version` when it was read."""
+    """Thread-safe."""
 
-    def __init__(self, coordinator: Coordinator, library: Library, card: Card, version: str) -> None:
-        self._coordinator = coordinator
-        self._library = library
-        self._card = card
-        self._version = version
-        #: Version that the farm named last.
-        self._newest = version
-        self._told = threading.Event()
-        #: Problems that were logged already.
-        self._said: set[str] = set()
-        #: Models and LoRAs that are put aside, with the reason and the time on the monotonic clock.
-        self._aside: dict[str, tuple[str, float]] = {}
-        self._joined: Joined | None = None
-        self._lock = threading.Lock()
-        #: What the farm hears last is the newest.
-        self._telling = threading.Lock()
+    coordinator: Coordinator
+    #: Follows the farm's catalog.
+    library: Library
+    card: Card
+    #: Of the catalog, when the library read it.
+    version: str
+    _told: threading.Event = field(init=False, default_factory=threading.Event)
+    #: Problems that were logged already.
+    _said: set[str] = field(init=False, default_factory=set)
+    #: Models and LoRAs that are put aside, with the reason and the time on the monotonic clock.
+    _aside: dict[str, tuple[str, float]] = field(init=False, default_factory=dict)
+    _joined: Joined | None = field(init=False, default=None)
+    _lock: threading.Lock = field(init=False, default_factory=threading.Lock)
+    #: What the farm hears last is the newest.
+    _telling: threading.Lock = field(init=False, default_factory=threading.Lock)
+    #: Version that the farm named last.
+    _newest: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._newest = self.version
 
     def offer(self) -> Holdings:
         """What is here now, compared with the catalog (seconds a GB, once)."""
         with self._lock:
-            models = self._usable(self._library.models(self._card))
-            loras = self._usable(self._library.loras())
+            models = self._usable(self.library.models(self.card))
+            loras = self._usable(self.library.loras())
             aside = {name: why for name, (why, _) in self._aside.items()}
         return Holdings(
             models=tuple(holding.name for holding in models),
@@ -61,8 +67,8 @@ class Offers:
 
     def _fetch_s(self, model: str) -> float:
         """Seconds that fetching a model takes."""
-        cache = self._library.cache
-        return self._library.fetch_bytes(model, self._card) / cache.rate if cache else 0.0
+        cache = self.library.cache
+        return self.library.fetch_bytes(model, self.card) / cache.rate if cache else 0.0
 
     def other_than(self, model: str) -> bool:
         """Whether another model is offered too."""
@@ -110,7 +116,7 @@ class Offers:
                 return
             self._told.clear()
             try:
-                if self._newest != self._version:
+                if self._newest != self.version:
                     retry_until(over, self._read)
                 elif self._take_up():
                     self.tell()
@@ -128,11 +134,11 @@ class Offers:
         return bool(old)
 
     def _read(self) -> None:
-        served = self._coordinator.catalog()
-        self._library.read(build_catalog(served), served.files)
+        served = self.coordinator.catalog()
+        self.library.read(build_catalog(served), served.files)
         self._aside.clear()
         offer = self._tell()
-        self._version = self._newest = served.version
+        self.version = self._newest = served.version
         log.info("the farm's catalog has changed; this node offers %s", ", ".join(offer.models) or "no model")
 
     def _tell(self) -> Holdings:
@@ -140,7 +146,7 @@ class Offers:
             offer = self.offer()
             if self._joined is not None:
                 told = NewHoldings(incarnation=self._joined.incarnation, **offer.model_dump())
-                self._coordinator.hold(self._joined.node_id, told)
+                self.coordinator.hold(self._joined.node_id, told)
         return offer
 
     def _usable(self, holdings: Sequence[Holding]) -> list[Holding]:

@@ -106,7 +106,7 @@ def _submit(bench: Bench, groups: int, shots: int, *, job: int = 0) -> None:
 
 def _planner_s(bench: Bench, node_id: str) -> float:
     """Seconds of the planner alone."""
-    rates, batch_s = bench.rates, TIMING.batch_s
+    rates, batch_s = bench.rules.rates, TIMING.batch_s
     with bench.ledger.transactions.backlog() as backlog:
         node, now = backlog.known(node_id), bench.clock.now
         return seconds(lambda: next_work(node, "public", backlog, rates, now, batch_s), times=200)

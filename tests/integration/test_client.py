@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -18,9 +16,11 @@ from shotfarm.client import AsyncFarm, Conflict, Farm, Invalid, JobUpdate, NotFo
 from tests.fake_telegram import TOKEN, FakeTelegram, fake_telegram
 from tests.farm import MANIFEST, QUICK, RunningFarm, ScriptedNode, running_farm
 from tests.integration.test_event_streams import render
+from tests.python_files import module_of
 from tests.servers import ValkeyServer
 
 ROOT = Path(__file__).parents[2]
+BOT = ROOT / "docs" / "examples" / "telegram_bot.py"
 DRAWING: dict[str, Any] = {
     "version": 1,
     "shots": [{"name": "mug", "model": "tiny", "prompt": "a green mug", "seeds": 3, "size": "128x128"}],
@@ -165,19 +165,9 @@ def test_the_public_package_is_installed_beside_the_others() -> None:
 # The bot
 
 
-def bot_module() -> ModuleType:
-    file = ROOT / "docs" / "examples" / "telegram_bot.py"
-    spec = importlib.util.spec_from_file_location("telegram_bot", file)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def talk(running: RunningFarm, telegram: FakeTelegram, talking: Callable[[], None]) -> None:
     """Let the bot run while a person talks to it."""
-    bots = bot_module()
+    bots = module_of(BOT)
 
     async def scene() -> None:
         api = bots.Telegram(TOKEN, telegram.url)
@@ -232,7 +222,7 @@ def test_the_bot_tells_of_queue_and_cost_and_answers_nobody_else(running: Runnin
 
 
 def test_a_wrong_token_ends_the_bot(running: RunningFarm) -> None:
-    bots = bot_module()
+    bots = module_of(BOT)
 
     async def start(url: str) -> None:
         api = bots.Telegram("wrong", url)

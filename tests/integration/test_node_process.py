@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 import redis
 
 from common.catalog import ServedCatalog, with_entry
 from tests.engine_talk import shot
-from tests.node_process import NodeStarter, tickets
+from tests.node_process import Node, NodeStarter, tickets
 from tests.node_worker import lease
 from tests.scripted_farm import ScriptedFarm, running_farm
 from tests.servers import ValkeyServer
@@ -19,6 +21,15 @@ from tests.waiting import PATIENCE_S
 @pytest.fixture
 def farm(valkey_server: ValkeyServer) -> ScriptedFarm:
     return ScriptedFarm(broker_url=valkey_server.url)
+
+
+@contextmanager
+def beating_node(farm: ScriptedFarm, start_node: NodeStarter) -> Iterator[Node]:
+    """A node that has sent a heartbeat to the farm, which runs inside."""
+    with running_farm(farm):
+        node = start_node(farm.url)
+        farm.wait_for(lambda: farm.heartbeats)
+        yield node
 
 
 def test_a_node_joins_with_what_it_is_and_holds(farm: ScriptedFarm, start_node: NodeStarter) -> None:
@@ -42,9 +53,7 @@ def test_a_node_offers_what_a_newer_catalog_knows_without_joining_again(
     farm: ScriptedFarm, start_node: NodeStarter
 ) -> None:
     entries = with_entry(farm.catalog, "models", "newer", {"like": "tiny"}, source="newer")
-    with running_farm(farm):
-        node = start_node(farm.url)
-        farm.wait_for(lambda: farm.heartbeats)
+    with beating_node(farm, start_node) as node:
         assert "newer" not in farm.joins[0].models
         farm.publish(ServedCatalog(version="2", **dict(entries)))
         farm.wait_for(lambda: farm.holdings)
@@ -174,9 +183,7 @@ def test_a_node_whose_broker_refuses_it_rests_before_it_joins_again(
 def test_a_node_says_whether_the_same_process_has_joined_before(
     farm: ScriptedFarm, start_node: NodeStarter
 ) -> None:
-    with running_farm(farm):
-        node = start_node(farm.url)
-        farm.wait_for(lambda: farm.heartbeats)
+    with beating_node(farm, start_node) as node:
         first, before = farm.joins[-1], len(farm.joins)
         farm.refusals["heartbeats"].append(410)
         farm.wait_for(lambda: len(farm.joins) > before)
@@ -196,9 +203,7 @@ def test_a_node_says_whether_the_same_process_has_joined_before(
 def test_a_node_whose_name_another_has_taken_ends_with_a_sentence(
     farm: ScriptedFarm, start_node: NodeStarter
 ) -> None:
-    with running_farm(farm):
-        node = start_node(farm.url)
-        farm.wait_for(lambda: farm.heartbeats)
+    with beating_node(farm, start_node) as node:
         farm.refusals["joins"].append(409)
         farm.refusals["heartbeats"].append(410)
 

@@ -69,6 +69,18 @@ def picture(engine: EngineClient, folder: Path, like: str, **changes: object) ->
     return pixels(render(engine, one)[one.id])
 
 
+@pytest.fixture
+def of_hub(hub: Hub, twin_of: Callable[[str], Path]) -> Callable[[str], Path]:
+    """The folder of a model, as the hub has it: the tiny twin of its family."""
+
+    def folder(model: str) -> Path:
+        twin = twin_of(BUILT_IN.models[model].family.name)
+        hub.add_folder(BUILT_IN.models[model].path, twin)
+        return twin
+
+    return folder
+
+
 def assert_same(engine: EngineClient, whole: Path, folder: Path, like: str, **changes: object) -> None:
     """Each component is one file, and both folders make the same picture."""
     assert len(list(whole.rglob("*.safetensors"))) == len(BUILT_IN.models[like].components)
@@ -77,10 +89,9 @@ def assert_same(engine: EngineClient, whole: Path, folder: Path, like: str, **ch
 
 @pytest.mark.parametrize("like", ["sd15", "sdxl"])
 def test_a_checkpoint_renders_as_its_diffusers_folder(
-    engine: EngineClient, hub: Hub, twin_of: Callable[[str], Path], tmp_path: Path, like: str
+    engine: EngineClient, of_hub: Callable[[str], Path], tmp_path: Path, like: str
 ) -> None:
-    folder = twin_of(like)
-    hub.add_folder(BUILT_IN.models[like].path, folder)
+    folder = of_hub(like)
     file = save_checkpoint(tmp_path / "dream.safetensors", folder)
 
     whole = added(like, file, home=tmp_path / "home")
@@ -90,12 +101,11 @@ def test_a_checkpoint_renders_as_its_diffusers_folder(
 
 
 def test_a_checkpoint_without_a_weight_fails_to_load_with_a_sentence(
-    engine: EngineClient, hub: Hub, twin_of: Callable[[str], Path], tmp_path: Path
+    engine: EngineClient, of_hub: Callable[[str], Path], tmp_path: Path
 ) -> None:
     from safetensors.torch import load_file, save_file
 
-    folder = twin_of("sd15")
-    hub.add_folder(BUILT_IN.models["sd15"].path, folder)
+    folder = of_hub("sd15")
     file = save_checkpoint(tmp_path / "dream.safetensors", folder)
     kept = {key: weight for key, weight in load_file(str(file)).items() if "final_layer_norm" not in key}
     file.unlink()
@@ -111,10 +121,9 @@ def test_a_checkpoint_without_a_weight_fails_to_load_with_a_sentence(
 
 
 def test_a_checkpoint_can_be_held_as_fp8(
-    engine: EngineClient, hub: Hub, twin_of: Callable[[str], Path], tmp_path: Path
+    engine: EngineClient, of_hub: Callable[[str], Path], tmp_path: Path
 ) -> None:
-    folder = twin_of("sdxl")
-    hub.add_folder(BUILT_IN.models["sdxl"].path, folder)
+    folder = of_hub("sdxl")
     whole = added("sdxl", save_checkpoint(tmp_path / "dream.safetensors", folder), home=tmp_path / "home")
     held = BUILT_IN.models["sdxl"].recipe("fp8-fp32")
     changes = {"weights": held.weights, "placement": held.placement, "quantisation": held.quantisation}
@@ -127,8 +136,7 @@ def test_a_checkpoint_can_be_held_as_fp8(
 @pytest.mark.parametrize("like", ["sd15", "sdxl"])
 def test_a_model_with_another_vae_renders_as_a_folder_with_its_weights(
     engine: EngineClient,
-    hub: Hub,
-    twin_of: Callable[[str], Path],
+    of_hub: Callable[[str], Path],
     tmp_path: Path,
     like: str,
     is_checkpoint: bool,
@@ -137,13 +145,12 @@ def test_a_model_with_another_vae_renders_as_a_folder_with_its_weights(
     import torch
     from diffusers import AutoencoderKL
 
-    folder = twin_of(like)
+    folder = of_hub(like)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         wanted = Path(shutil.copytree(folder, tmp_path / "wanted"))
         torch.manual_seed(7)
         AutoencoderKL.from_config(AutoencoderKL.load_config(folder / "vae")).save_pretrained(wanted / "vae")
-    hub.add_folder(BUILT_IN.models[like].path, folder)
     source = save_checkpoint(tmp_path / "dream.safetensors", folder) if is_checkpoint else folder
     plain = added(like, source, home=tmp_path / "home")
     vae = save_vae(tmp_path / "other.safetensors", wanted, original=original)
@@ -183,64 +190,42 @@ def test_separate_files_render_as_their_diffusers_folder(
 
 
 @pytest.mark.parametrize(
-    ("model", "save"),
+    ("model", "save", "in_one_file"),
     [
-        ("chroma1-hd", save_chroma_files),
-        ("flux1-dev", save_flux1_files),
-        ("qwen-image", save_qwen_image_files),
+        ("chroma1-hd", save_chroma_files, False),
+        ("flux1-dev", save_flux1_files, False),
+        ("qwen-image", save_qwen_image_files, False),
+        ("z-image-turbo", save_separate_files, True),
+        ("chroma1-hd", save_chroma_files, True),
+        ("flux1-schnell", save_flux1_files, True),
+        ("qwen-image", save_qwen_image_files, True),
     ],
 )
-def test_the_files_that_comfyui_uses_render_as_their_diffusers_folder(
+def test_the_files_that_comfyui_uses_and_a_checkpoint_of_them_render_as_their_diffusers_folder(
     engine: EngineClient,
-    hub: Hub,
-    twin_of: Callable[[str], Path],
+    of_hub: Callable[[str], Path],
     tmp_path: Path,
     model: str,
     save: Callable[[Path, Path], list[Path]],
+    in_one_file: bool,
 ) -> None:
-    folder = twin_of(BUILT_IN.models[model].family.name)
-    hub.add_folder(BUILT_IN.models[model].path, folder)
+    folder = of_hub(model)
+    files = save(tmp_path / "ComfyUI", folder)
+    if in_one_file:
+        files = [save_all_in_one(tmp_path / "all.safetensors", files)]
 
-    whole = added(model, *save(tmp_path / "ComfyUI", folder), home=tmp_path / "home")
-
-    assert_same(engine, whole, folder, model, guided_above=None)
-
-
-@pytest.mark.parametrize(
-    ("model", "save"),
-    [
-        ("z-image-turbo", save_separate_files),
-        ("chroma1-hd", save_chroma_files),
-        ("flux1-schnell", save_flux1_files),
-        ("qwen-image", save_qwen_image_files),
-    ],
-)
-def test_a_checkpoint_is_the_model_of_its_components(
-    engine: EngineClient,
-    hub: Hub,
-    twin_of: Callable[[str], Path],
-    tmp_path: Path,
-    model: str,
-    save: Callable[[Path, Path], list[Path]],
-) -> None:
-    folder = twin_of(BUILT_IN.models[model].family.name)
-    hub.add_folder(BUILT_IN.models[model].path, folder)
-    file = save_all_in_one(tmp_path / "all.safetensors", save(tmp_path / "ComfyUI", folder))
-
-    whole = added(model, file, home=tmp_path / "home")
+    whole = added(model, *files, home=tmp_path / "home")
 
     assert not [*whole.glob(".*")]
-    assert_same(
-        engine, whole, folder, model, guided_above=BUILT_IN.models[model].family.guidance_doubles_above
-    )
+    guided_above = BUILT_IN.models[model].family.guidance_doubles_above
+    assert_same(engine, whole, folder, model, guided_above=guided_above)
 
 
 @pytest.mark.parametrize("prefix", ["", "model.diffusion_model."])
 def test_a_denoiser_alone_renders_with_the_other_parts_of_its_family(
-    engine: EngineClient, hub: Hub, twin_of: Callable[[str], Path], tmp_path: Path, prefix: str
+    engine: EngineClient, of_hub: Callable[[str], Path], tmp_path: Path, prefix: str
 ) -> None:
-    folder = twin_of("flux2-klein")
-    hub.add_folder(BUILT_IN.models["flux2-klein-4b"].path, folder)
+    folder = of_hub("flux2-klein-4b")
     file = save_klein_denoiser(tmp_path / "klein.safetensors", folder, prefix)
 
     whole = added("flux2-klein-4b", file, home=tmp_path / "home")

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from hashlib import sha256
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import get_args
 
@@ -39,6 +38,7 @@ from coordinator.client import FarmClient
 from coordinator.http.request_guard import refused
 from coordinator.ingest.client import IngestClient
 from gpu_node.agent.coordinator_client import Coordinator
+from tests.local_http import serving
 from tests.programs import own_environment, run
 from tests.require import require_program
 
@@ -58,16 +58,8 @@ def answering(answer: Response, tls: ssl.SSLContext | None = None) -> Iterator[s
         def log_message(self, *_: object) -> None:
             pass
 
-    with HTTPServer(("127.0.0.1", 0), Handler) as server:
-        if tls is not None:
-            server.socket = tls.wrap_socket(server.socket, server_side=True)
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            yield f"{'https' if tls else 'http'}://127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join()
+    with serving(Handler, tls) as url:
+        yield url
 
 
 def heard(client: type[FarmClient | IngestClient | Coordinator], answer: Response) -> FarmError:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from sqlalchemy import Engine, Table, delete, event, select
@@ -41,7 +41,7 @@ from coordinator.ledger import (
     Swept,
 )
 from coordinator.ledger.schema import attempts, events, metadata, nodes, shots
-from coordinator.scheduling.placing import Placement, Placer
+from coordinator.scheduling.placing import Placement
 from coordinator.scheduling.work import Line, OpenJob
 from tests.cards import card_facts
 
@@ -164,26 +164,15 @@ class Bench:
         self.engine = engine
         self.clock = Clock()
         self.numbers = itertools.count()
-        self.rates = Money()
-        self.place: Placer = place
-        self.whole: Callable[[Shot], bool] = lambda _: False
-        self.keep_s: float | None = None
-        self.audit_s: float | None = None
+        self.rules = Rules(timing=TIMING, rates=Money(), place=place)
         self.ledger = self.restart()
 
-    def restart(self) -> Ledger:
-        """A new coordinator on the same database."""
+    def restart(self, **rules: Any) -> Ledger:
+        """A new coordinator on the same database, from now on with these rules."""
         lead = Candidate(self.engine, "bench", patience=1).look()
         assert lead is not None
-        rules = Rules(
-            timing=TIMING,
-            rates=self.rates,
-            place=self.place,
-            whole=self.whole,
-            keep_s=self.keep_s,
-            audit_s=self.audit_s,
-        )
-        self.ledger = Ledger(lead, rules, clock=self.clock)
+        self.rules = replace(self.rules, **rules)
+        self.ledger = Ledger(lead, self.rules, clock=self.clock)
         return self.ledger
 
     def clear(self) -> None:

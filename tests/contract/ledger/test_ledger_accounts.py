@@ -19,7 +19,7 @@ CLOSE = 1e-6
 
 def _hand_made_cost(seconds: float, joules: float, vram_class: int, bench: Bench) -> float:
     """design: (E_gpu + P_host·t) / 3.6e6 · tariff + t · card_per_hour / 3600."""
-    rates = bench.rates
+    rates = bench.rules.rates
     electricity = (joules + rates.host_watts * seconds) / 3.6e6 * float(rates.tariff_per_kwh)
     return electricity + seconds * float(rates.card_per_hour[vram_class]) / 3600
 
@@ -94,7 +94,7 @@ def test_a_volunteers_electricity_is_on_no_bill_of_the_farm(bench: Bench) -> Non
     totals = bench.ledger.accounts.totals()
     assert bench.ledger.jobs.view(job.job_id).cost == 0
     assert sum(totals.cost.values()) == 0
-    rates = bench.rates
+    rates = bench.rules.rates
     expected = (3.6e6 + rates.host_watts * 3600) / 3.6e6 * float(rates.tariff_per_kwh)
     assert sum(totals.volunteer_cost.values()) == pytest.approx(expected, rel=CLOSE)
 
@@ -105,7 +105,7 @@ def test_energy_that_nothing_measured_is_estimated_from_the_card(bench: Bench) -
 
     (row,) = bench.rows(attempts)
     assert row.energy_method == "estimated"
-    assert row.joules == pytest.approx(10.0 * bench.rates.card_watts[8])
+    assert row.joules == pytest.approx(10.0 * bench.rules.rates.card_watts[8])
 
 
 def test_images_per_minute_and_the_time_left_follow_what_was_stored(bench: Bench) -> None:
@@ -171,8 +171,7 @@ def test_what_a_node_spends_after_its_lease_lapsed_is_accounted_once(bench: Benc
 
 
 def test_what_a_lost_lease_spent_before_the_tariff_changed_keeps_its_price(bench: Bench) -> None:
-    bench.rates = Money(tariff_per_kwh=Decimal("0.5"))
-    bench.restart()
+    bench.restart(rates=Money(tariff_per_kwh=Decimal("0.5")))
     bench.past_the_grace()
     job = bench.submit(placed(2))
     node = bench.join()
@@ -182,8 +181,7 @@ def test_what_a_lost_lease_spent_before_the_tariff_changed_keeps_its_price(bench
     before = bench.ledger.jobs.view(job.job_id).cost
     assert before == pytest.approx(_hand_made_cost(3600.0, 3.6e6, 8, bench)) != 0
 
-    bench.rates = Money(tariff_per_kwh=Decimal("0.1"))
-    bench.restart()
+    bench.restart(rates=Money(tariff_per_kwh=Decimal("0.1")))
     node.beat(lease, spent=work(3600.0, 3.6e6))
     assert sum(bench.ledger.accounts.totals().cost.values()) == before
     for _ in range(2):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 from random import Random
 
@@ -45,11 +46,12 @@ class DearWalk(Walk):
     """A walk in which seconds cost so much that a cent is little, and each image is stored once."""
 
     def __init__(self, bench: Bench, random: Random) -> None:
-        bench.rates = Money(
+        dear = Money(
             tariff_per_kwh=Decimal(40),
             card_per_hour={8: Decimal(90), 12: Decimal(120), 32: Decimal(700)},
             nodes={"b": NodeMoney(host_watts=500, per_hour=Decimal(333))},
         )
+        bench.rules = replace(bench.rules, rates=dear)
         super().__init__(bench, random)
 
     def verdict(self) -> None:
@@ -73,7 +75,7 @@ def test_images_and_overheads_add_up_to_the_node_seconds_charged(bench: Bench, r
     lines = month_lines(bench)
     stored = sum(row.cost for table in (images, deleted_images) for row in bench.rows(table))
     overheads = sum(line.cost for line in lines if line.use != "image")
-    assert stored + overheads == pytest.approx(charged(lines, bench.rates), abs=CENT / 2)
+    assert stored + overheads == pytest.approx(charged(lines, bench.rules.rates), abs=CENT / 2)
     assert sum(line.images for line in lines) == sum(len(bench.rows(t)) for t in (images, deleted_images))
 
 
@@ -124,9 +126,9 @@ def test_a_rejected_image_is_made_and_not_kept(bench: Bench) -> None:
 
 
 def test_the_bill_of_a_job_is_its_cost_also_after_retention(bench: Bench) -> None:
-    bench.keep_s = 10.0
-    bench.rates = Money(storage_per_gb_month=Decimal("0.02"), traffic_per_gb=Decimal("0.09"))
-    bench.restart()
+    bench.restart(
+        keep_s=10.0, rates=Money(storage_per_gb_month=Decimal("0.02"), traffic_per_gb=Decimal("0.09"))
+    )
     job = bench.submit(placed(2))
     lease = bench.join().lease()
     for index in range(len(lease.shots)):
@@ -147,9 +149,8 @@ def test_the_bill_of_a_job_is_its_cost_also_after_retention(bench: Bench) -> Non
 
 def test_electricity_costs_what_the_hour_says(bench: Bench) -> None:
     night = Tariff(from_hour=0, to_hour=24 - 1, per_kwh=Decimal("0.1"))
-    bench.rates = Money(tariff_per_kwh=Decimal("0.5"), tariffs=(night,))
-    bench.restart()
-    at_night = bench.rates.tariff(bench.clock.now)
+    bench.restart(rates=Money(tariff_per_kwh=Decimal("0.5"), tariffs=(night,)))
+    at_night = bench.rules.rates.tariff(bench.clock.now)
     job = bench.submit(placed(1))
     bench.finish(bench.join().lease(), work(3600.0, 3.6e6))
     (line,) = of_use(bench.ledger.accounts.job_bill(job.job_id), "image")
@@ -162,6 +163,6 @@ def test_volunteers_are_thanked_for_hours_images_and_electricity(bench: Bench) -
     (line,) = bench.ledger.accounts.thanks(utc_month(bench.clock.now))
     assert (line.owner, line.nodes, line.images, line.hours) == ("vera", 1, 1, 1.0)
     assert (line.card_kwh, line.kwh) == pytest.approx((0.1, 0.15))
-    assert line.electricity == pytest.approx(0.15 * float(bench.rates.tariff_per_kwh))
+    assert line.electricity == pytest.approx(0.15 * float(bench.rules.rates.tariff_per_kwh))
     assert bench.ledger.accounts.thanks(utc_month(bench.clock.now), "ana") == []
     assert sum(line.cost for line in month_lines(bench)) == 0

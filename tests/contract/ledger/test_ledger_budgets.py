@@ -19,15 +19,14 @@ MINUTE = Spent(seconds={"denoise": 60.0})
 @pytest.fixture
 def estimating(bench: Bench) -> Bench:
     """A farm whose catalog knows before any measurement: 10 s for an image, 10 s for a load."""
-    bench.place = lambda shot, card, seen: Placement("bf16", 2, pace_s=1.0, load_s=10.0)
-    bench.restart()
+    bench.restart(place=lambda shot, card, seen: Placement("bf16", 2, pace_s=1.0, load_s=10.0))
     return bench
 
 
 def _cost_of(bench: Bench, seconds: float) -> float:
     """Of so long on a card of 8 GB."""
-    joules = estimated_joules(seconds, 8, bench.rates, None)
-    cost = attempt_cost(seconds=seconds, joules=joules, vram_class=8, terms="owned", rates=bench.rates)
+    joules = estimated_joules(seconds, 8, bench.rules.rates, None)
+    cost = attempt_cost(seconds=seconds, joules=joules, vram_class=8, terms="owned", rates=bench.rules.rates)
     return float(cost.farm)
 
 
@@ -63,8 +62,7 @@ def test_a_budget_is_used_to_the_last_image_that_it_covers_and_not_beyond(
 
 def test_a_budget_has_room_for_keeping_each_image_beside_rendering_it(estimating: Bench) -> None:
     gift = estimating.join(terms="volunteer")
-    estimating.rates = Money(storage_per_gb_month=Decimal("0.5"), storage_months=10)
-    estimating.restart()
+    estimating.restart(rates=Money(storage_per_gb_month=Decimal("0.5"), storage_months=10))
     size = shot().expected_bytes
     keeping = float(estimating.rates.keeping(size))
     job = _job(estimating, 40, 3.5 * keeping)

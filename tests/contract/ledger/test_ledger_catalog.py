@@ -87,10 +87,9 @@ def test_a_model_that_a_node_put_aside_is_not_given_to_it_and_it_says_why(bench:
 
 
 def test_another_catalog_places_waiting_shots_anew(bench: Bench) -> None:
-    places = bench.place
+    places = bench.rules.place
     known = False
-    bench.place = lambda *asked: places(*asked) if known else "the catalog has no model tiny any more"
-    bench.restart()
+    bench.restart(place=lambda *asked: places(*asked) if known else "the catalog has no model tiny any more")
     bench.submit(placed(2))
     node = bench.join()
     assert node.claim().nothing is not None

@@ -8,8 +8,8 @@ from common.errors import Conflict
 from common.messages import GrantRequest, Lease, Listen
 from coordinator.ledger.schema import batches, tallies
 from coordinator.scheduling.running import Copy
-from tests.contract.ledger.bench import SHA, TIMING, Bench, good, placed, work
-from tests.contract.ledger.test_ledger_trims import look, measured
+from tests.contract.ledger.bench import SHA, TIMING, Bench, good, work
+from tests.contract.ledger.test_ledger_trims import leased_besides, look, measured
 from tests.ledger_rules import check_ledger
 
 
@@ -19,10 +19,7 @@ class Pair:
     def __init__(self, bench: Bench, images: int = 2, **job: object) -> None:
         self.bench = bench
         self.fast, self.slow = measured(bench, "fast", 5.0), measured(bench, "slow", 60.0)
-        bench.ledger.nodes.drain(self.fast.id)
-        self.job = bench.submit(placed(2), **job).job_id
-        self.first = self.slow.lease()
-        bench.ledger.nodes.resume(self.fast.id)
+        self.job, self.first = leased_besides(bench, self.slow, self.fast, images=2, **job)
         bench.ledger.backlog.adopt({}, {"fast": Copy(self.first.batch_id, self.job, images)})
         self.second = self.fast.claim().lease
 
@@ -199,10 +196,7 @@ def test_a_restarted_coordinator_knows_duplicates(bench: Bench) -> None:
 
 def test_an_idle_node_duplicates_the_last_pass_of_a_slow_one(bench: Bench) -> None:
     fast, slow = measured(bench, "fast", 1.0), measured(bench, "slow", 60.0)
-    bench.ledger.nodes.drain(fast.id)
-    bench.submit(placed(2))
-    lease = slow.lease()
-    bench.ledger.nodes.resume(fast.id)
+    _, lease = leased_besides(bench, slow, fast, images=2)
     ahead = look(bench)
     bench.clock.now += 1
     assert set(bench.ledger.backlog.ticket_demand()) == {("public", 8)}

@@ -38,8 +38,7 @@ def texts(shots: Sequence[PlacedShot], *keys: str) -> list[PlacedShot]:
 
 @pytest.fixture
 def farm(bench: Bench) -> Bench:
-    bench.place = place
-    bench.restart()
+    bench.restart(place=place)
     return bench
 
 

@@ -152,8 +152,7 @@ def test_events_of_another_ledger_and_too_many_are_not_kept(
 
 
 def test_what_retention_removed_is_not_kept(bench: Bench) -> None:
-    bench.keep_s = DAY_S
-    bench.restart()
+    bench.restart(keep_s=DAY_S)
     node = bench.join()
     bench.submit(placed(2))
     render(bench, node)

@@ -33,8 +33,7 @@ def test_a_prompt_that_is_too_long_fails_its_shot_at_once(bench: Bench) -> None:
 
 
 def test_a_prompt_that_the_farm_itself_has_counted_is_tried_elsewhere(bench: Bench) -> None:
-    bench.whole = lambda shot: shot.prompt == "a red mug"
-    bench.restart()
+    bench.restart(whole=lambda shot: shot.prompt == "a red mug")
     bench.submit(placed(1))
     states = []
     for name in ("liar", "liar", "other"):

@@ -69,8 +69,7 @@ def test_a_pass_fits_the_card_whatever_guidance_its_shots_ask_for(
 ) -> None:
     """Guidance doubles what denoising holds; other shots of its job are no measure of that."""
     catalog = load_catalog()
-    bench.place = placing(catalog)
-    bench.restart()
+    bench.restart(place=placing(catalog))
     model = catalog.models["sdxl"]
     wanted = [shot_of(model, seed=seed, guidance=order[seed > 0]) for seed in range(39)]
     bench.submit([PlacedShot(planned(one), work_of(one, model), 8) for one in wanted])

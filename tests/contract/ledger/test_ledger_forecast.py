@@ -70,8 +70,7 @@ def uneven(one: Shot, card: Card, seen: Seen) -> Placement | str:
 
 
 def test_the_time_left_counts_no_card_that_leaves_the_job_to_frugal_ones(bench: Bench) -> None:
-    bench.place = uneven
-    bench.restart()
+    bench.restart(place=uneven)
     for name, vram_gib in (("small", 8), ("large", 24)):
         bench.join(name, vram_gib)
     frugal = bench.submit(placed(30)).job_id

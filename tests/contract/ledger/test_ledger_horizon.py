@@ -252,8 +252,7 @@ def by_energy(one: Shot, card: Card, seen: Seen) -> Placement:
 
 
 def test_a_card_leaves_a_job_to_those_that_need_much_less_energy_while_there_are_some(bench: Bench) -> None:
-    bench.place = by_energy
-    bench.restart()
+    bench.restart(place=by_energy)
     old, new = bench.join("old", 8), bench.join("new", 24)
     job = bench.submit(placed(1000)).job_id
     ahead = look(bench)
@@ -274,8 +273,7 @@ def test_a_card_leaves_a_job_to_those_that_need_much_less_energy_while_there_are
 
 
 def test_a_job_may_ask_for_all_cards(bench: Bench) -> None:
-    bench.place = by_energy
-    bench.restart()
+    bench.restart(place=by_energy)
     old, _ = bench.join("old", 8), bench.join("new", 24)
     bench.submit(placed(1000), eco=False)
     bench.restart()
@@ -284,8 +282,7 @@ def test_a_job_may_ask_for_all_cards(bench: Bench) -> None:
 
 
 def test_what_a_frugal_card_does_not_take_is_open_to_all_after_a_while(bench: Bench) -> None:
-    bench.place = by_energy
-    bench.restart()
+    bench.restart(place=by_energy)
     old, _ = bench.join("old", 8), bench.join("new", 24)
     bench.submit(placed(1000))
     ahead = look(bench)

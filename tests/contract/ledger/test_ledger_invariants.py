@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from random import Random
 from typing import Any, Literal
 
@@ -52,7 +53,7 @@ class Walk:
     """One random course of events; leases are kept after their end, so that late calls come too."""
 
     def __init__(self, bench: Bench, random: Random) -> None:
-        bench.keep_s = KEEP_S
+        bench.rules = replace(bench.rules, keep_s=KEEP_S)
         bench.clear()
         self.bench = bench
         #: Nouns and events that are removed meanwhile.

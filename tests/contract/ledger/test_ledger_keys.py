@@ -173,8 +173,7 @@ def test_who_changed_what_is_in_the_log_if_it_was_changed(bench: Bench) -> None:
 
 
 def test_the_log_is_kept_for_a_while(bench: Bench) -> None:
-    bench.audit_s = 10 * DAY_S
-    bench.restart()
+    bench.restart(audit_s=10 * DAY_S)
     job = bench.submit(placed(1)).job_id
     bench.ledger.jobs.pause(job, act=ACT._replace(action="job pause", subject=job))
     bench.clock.now += 9 * DAY_S

@@ -269,8 +269,7 @@ def test_an_older_ledger_with_history_and_live_leases_adds_up_once_it_is_brought
     check_ledger(bench.ledger)
     assert bench.ledger.backlog.waiting() == {}
 
-    bench.keep_s = 60.0
-    bench.restart().sweep()
+    bench.restart(keep_s=60.0).sweep()
     told = _all_told(bench)
     bench.thin()
     bench.clock.now += 61

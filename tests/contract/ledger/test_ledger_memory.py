@@ -32,8 +32,7 @@ def roomy_first(one: Shot, on: Card, seen: Seen) -> Placement | str:
 
 @pytest.fixture
 def roomy(bench: Bench) -> Bench:
-    bench.place = roomy_first
-    bench.restart()
+    bench.restart(place=roomy_first)
     return bench
 
 
@@ -125,8 +124,7 @@ CARD = Card(**card(8).model_dump())
 
 @pytest.fixture
 def real(bench: Bench) -> Bench:
-    bench.place = placing(load_catalog())
-    bench.restart()
+    bench.restart(place=placing(load_catalog()))
     wanted = [shot_of(SDXL, seed=seed, guidance=(1.0, 7.0)[seed % 2]) for seed in range(80)]
     bench.submit([PlacedShot(planned(one), work_of(one, SDXL), 8) for one in wanted])
     return bench

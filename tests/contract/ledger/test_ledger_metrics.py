@@ -54,7 +54,7 @@ def test_components_and_uses_add_up_to_the_cost(bench: Bench) -> None:
     cost = total(metrics["farm_cost"])
     assert total(metrics["farm_cost_component"]) == pytest.approx(cost)
     assert total(metrics["farm_use_cost"]) == pytest.approx(cost)
-    rates = bench.rates
+    rates = bench.rules.rates
     joules = 2 * 100.0 + 600.0 + rates.host_watts * (2 * 2.5 + 60.0)
     electricity = joules / 3.6e6 * float(rates.tariff_per_kwh)
     assert total(metrics["farm_cost_component"], component="electricity") == pytest.approx(electricity)

@@ -75,8 +75,7 @@ SUMS = (
 
 def test_sums_that_a_migration_fills_are_those_that_were_kept(bench: Bench) -> None:
     walk = LongWalk(bench, Random(5))
-    bench.keep_s = 1000 * DAY
-    bench.restart()
+    bench.restart(keep_s=1000 * DAY)
     bench.submit(placed(1, first=90_000))
     bench.fail(bench.join("new").lease(), "cancelled", 0, work(1.0))
     walk.go(250)

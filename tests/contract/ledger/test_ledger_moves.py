@@ -68,7 +68,7 @@ class Subject:
 
     def move(self, believed: StrEnum, event: StrEnum) -> None:
         with transaction(self.bench.engine, writes=True) as connection:
-            write = Write(connection, self.bench.clock.now, Backlog(self.bench.place))
+            write = Write(connection, self.bench.clock.now, Backlog(self.bench.rules.place))
             self.kind.move(write, self.id, believed, event)
             write.finish()
 

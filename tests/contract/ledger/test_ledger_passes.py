@@ -19,8 +19,7 @@ def wide(one: Shot, card: Card, seen: Seen) -> Placement | str:
 
 @pytest.fixture
 def bench(bench: Bench) -> Bench:
-    bench.place = wide
-    bench.restart()
+    bench.restart(place=wide)
     return bench
 
 

@@ -132,13 +132,7 @@ def test_a_paused_node_that_is_distrusted_stays_paused_and_keeps_whose_pause_it_
 
 
 def test_verbs_on_a_node_that_never_joined_name_it(bench: Bench) -> None:
-    ledger = bench.ledger
-    for verb in (
-        ledger.nodes.drain,
-        ledger.nodes.pause,
-        ledger.nodes.resume,
-        ledger.nodes.quarantine,
-        ledger.nodes.forgive,
-    ):
+    nodes = bench.ledger.nodes
+    for verb in (nodes.drain, nodes.pause, nodes.resume, nodes.quarantine, nodes.forgive):
         with pytest.raises(NotFound, match="nobody"):
             verb("nobody")

@@ -35,8 +35,7 @@ DETAILS = (wants, removals, waiting, attempts, batches)
 
 @pytest.fixture
 def bench(bench: Bench) -> Bench:
-    bench.keep_s = KEEP_S
-    bench.restart()
+    bench.restart(keep_s=KEEP_S)
     return bench
 
 
@@ -109,8 +108,7 @@ def test_nothing_younger_is_touched_and_without_a_limit_nothing_at_all(
     bench: Bench, node: Holder, keep_s: float | None
 ) -> None:
     done(bench, node, 3)
-    bench.keep_s = keep_s
-    bench.restart()
+    bench.restart(keep_s=keep_s)
     grow_old(bench, node, KEEP_S - 1 if keep_s else 1000 * KEEP_S)
     before = [bench.rows(table) for table in (*DETAILS, shots, events)]
 

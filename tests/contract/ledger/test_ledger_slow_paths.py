@@ -24,8 +24,7 @@ def estimated(one: Shot, card: Card, seen: Seen) -> Placement | str:
 @pytest.fixture
 def bench(bench: Bench) -> Bench:
     """With estimates, of 10 s for each image of a megapixel."""
-    bench.place = estimated
-    bench.restart()
+    bench.restart(place=estimated)
     return bench
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from common.errors import Conflict
-from common.messages import GrantRequest, Listen
+from common.messages import GrantRequest, Lease, Listen
 from coordinator.background.look_ahead import LookAhead
 from tests.contract.ledger.bench import SHA, Bench, Holder, good, placed, work
 from tests.ledger_rules import check_ledger
@@ -25,6 +25,17 @@ def look(bench: Bench) -> LookAhead:
     )
     ahead.look()
     return ahead
+
+
+def leased_besides(
+    bench: Bench, slow: Holder, fast: Holder, images: int, **fields: object
+) -> tuple[str, Lease]:
+    """A new job, and the lease on all of it: the slow node took it while the fast one was away."""
+    bench.ledger.nodes.drain(fast.id)
+    job = bench.submit(placed(images), **fields).job_id
+    lease = slow.lease()
+    bench.ledger.nodes.resume(fast.id)
+    return job, lease
 
 
 def test_the_last_shots_of_a_batch_are_taken_back_and_rendered_by_another_node(bench: Bench) -> None:
@@ -123,10 +134,7 @@ def test_what_is_taken_back_is_no_more_reserved_or_counted_as_served(bench: Benc
 
 def test_an_idle_node_gets_the_rest_of_a_slow_one(bench: Bench) -> None:
     fast, slow = measured(bench, "fast", 5.0), measured(bench, "slow", 20.0)
-    bench.ledger.nodes.drain(fast.id)
-    bench.submit(placed(6))
-    lease = slow.lease()
-    bench.ledger.nodes.resume(fast.id)
+    _, lease = leased_besides(bench, slow, fast, images=6)
     assert (len(lease.shots), fast.claim().lease) == (6, None), "nothing is left for the fast one"
     ahead = look(bench)
     bench.clock.now += 1

@@ -24,8 +24,7 @@ GROWING |= {"idempotency_keys", "embedded_texts"}
 @pytest.fixture
 def worked(bench: Bench) -> Bench:
     """A ledger with shots in many states, and a batch in hand."""
-    bench.keep_s = 1.0
-    bench.restart()
+    bench.restart(keep_s=1.0)
     first, second = bench.join("first"), bench.join("second")
     bench.submit(placed(40), max_cost=100.0)
     bench.submit(placed(40, first=20))
