@@ -5,7 +5,7 @@ The ledger is written first. The store follows immediately, or when a later roun
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
 from sqlalchemy import (
     ColumnElement,
@@ -15,7 +15,6 @@ from sqlalchemy import (
     String,
     delete,
     exists,
-    func,
     insert,
     literal,
     select,
@@ -23,13 +22,11 @@ from sqlalchemy import (
 )
 
 from common.errors import Conflict, NotFound
-from common.states import AttemptState, ShotEvent, ShotState
+from common.states import ShotEvent, ShotState
 from common.views import Deleted
 from coordinator.ledger.job_rows import detailed_job
-from coordinator.ledger.records import Doomed
 from coordinator.ledger.removals import must_be_stored, owners_jobs, take_out
 from coordinator.ledger.schema import (
-    attempts,
     deleted_images,
     images,
     job_counts,
@@ -113,33 +110,10 @@ def _of_others(owner: str) -> Exists:
     return exists().where(wants.c.shot_id == shots.c.id, wants.c.job_id == jobs.c.id, jobs.c.owner != owner)
 
 
-def doomed(connection: Connection, limit: int) -> list[Doomed]:
-    """Deleted images whose bytes may still be in the store, oldest first."""
-    query = select(deleted_images).where(deleted_images.c.erased_at.is_(None))
-    rows = connection.execute(query.order_by(deleted_images.c.deleted_at).limit(limit)).all()
-    uploads: dict[str, list[str]] = {}
-    # An active attempt belongs to the next image.
-    over = attempts.c.state.not_in((AttemptState.RUNNING, AttemptState.DELIVERED))
-    theirs = attempts.c.shot_id.in_({row.shot_id for row in rows}), attempts.c.key.is_not(None), over
-    for row in connection.execute(select(attempts.c.shot_id, attempts.c.key).where(*theirs)):
-        uploads.setdefault(row.shot_id, []).append(row.key)
-    return [Doomed(row.key, tuple(uploads.get(row.shot_id, ()))) for row in rows]
-
-
 def deleted_by(connection: Connection, shot_id: str) -> str:
     """Who last deleted the image of the shot; empty if nobody did."""
     theirs = select(deleted_images.c.deleted_by).where(deleted_images.c.shot_id == shot_id)
     return connection.scalar(theirs.order_by(deleted_images.c.deleted_at.desc()).limit(1)) or ""
-
-
-def to_erase(connection: Connection) -> int:
-    left = select(func.count()).select_from(deleted_images).where(deleted_images.c.erased_at.is_(None))
-    return connection.execute(left).scalar_one()
-
-
-def erased(write: Write, keys: Collection[str]) -> None:
-    gone = deleted_images.c.key.in_(keys), deleted_images.c.erased_at.is_(None)
-    write.connection.execute(update(deleted_images).where(*gone).values(erased_at=write.now))
 
 
 def erase_again(write: Write, shot_id: str) -> None:

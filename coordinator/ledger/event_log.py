@@ -12,10 +12,10 @@ from common.events import JobUpdate, ShotUpdate
 from common.states import ShotEvent, ShotState
 from coordinator.ledger.database import columns_of
 from coordinator.ledger.job_rows import job_row
+from coordinator.ledger.job_views import status_of
 from coordinator.ledger.schema import events, job_counts, jobs, wants
 from coordinator.ledger.transactions import Transactions
 from coordinator.ledger.transitions import DELETED, ENDED, REJECTED, chunks
-from coordinator.ledger.views import status_of
 
 #: Rows of one page, and rows after which a watcher rather reads again what it shows.
 PAGE, MOST_BEHIND = 2000, 100_000

@@ -30,13 +30,13 @@ from coordinator.ledger.deletions import deleted_by
 from coordinator.ledger.eligibility import Eligibility, needs
 from coordinator.ledger.failure_policy import by_its_own_fault, failed
 from coordinator.ledger.job_rows import details_removed, job_row
+from coordinator.ledger.job_views import job_view
 from coordinator.ledger.measurements import memory_views
 from coordinator.ledger.node_views import slow_path_views
 from coordinator.ledger.rules import Rules
 from coordinator.ledger.schema import attempts, batches, events, images, jobs, plain, shots, wants
 from coordinator.ledger.shot_rows import find_shot, shot_with_image
 from coordinator.ledger.specs import shot_of
-from coordinator.ledger.views import job_view
 from coordinator.ledger.waiting import samples
 from coordinator.scheduling.backlog import Backlog
 from coordinator.scheduling.member import card_of

@@ -4,12 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
+from sqlalchemy import Select, exists, func, select, update
+
+from common.errors import NotFound
+from common.exports import exports_at
+from common.states import AttemptState, ShotState
 from common.views import Deleted
-from coordinator.ledger import deletions, gallery, views
+from coordinator.ledger import deletions
+from coordinator.ledger.job_rows import detailed_job, job_exports
 from coordinator.ledger.records import Act, Doomed, StoredImage
+from coordinator.ledger.schema import attempts, deleted_images, images, jobs, plain, shots, wants
+from coordinator.ledger.specs import shot_of
 from coordinator.ledger.transactions import Transactions
 from coordinator.ledger.transitions import chunks
+
+
+class StoredFile(NamedTuple):
+    """A stored image of a job."""
+
+    position: int
+    #: Output path without extension.
+    name: str
+    key: str
+    sha256: str
+    size: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,27 +41,51 @@ class Images:
     def stored(self, ids: Sequence[str], lanes: Collection[str] | None = None) -> list[str]:
         """Those of these shots that have an image, so that a job in one of the lanes would reuse it."""
         with self.transactions.read() as connection:
-            return views.stored(connection, ids, lanes)
+            found: list[str] = []
+            for some in chunks(ids):
+                query = select(shots.c.id).where(shots.c.id.in_(some), shots.c.state == plain(ShotState.DONE))
+                if lanes is not None:
+                    had = wants.c.shot_id == shots.c.id, wants.c.job_id == jobs.c.id, jobs.c.lane.in_(lanes)
+                    query = query.where(exists().where(*had))
+                found += connection.scalars(query)
+            return found
 
-    def file(self, job_id: str, position: int) -> gallery.StoredFile:
+    def file(self, job_id: str, position: int) -> StoredFile:
         """The stored image at a position of a job. Raises NotFound."""
         with self.transactions.read() as connection:
-            return gallery.stored_file(connection, job_id, position)
+            found = connection.execute(_files(job_id).where(wants.c.position == position)).one_or_none()
+            if found is None:
+                raise NotFound(f"image {position} of job {job_id} is not stored")
+            return StoredFile(*found)
 
-    def files(self, job_id: str) -> list[gallery.StoredFile]:
+    def files(self, job_id: str) -> list[StoredFile]:
         """All stored images of a job, in manifest order. Raises NotFound or Gone."""
         with self.transactions.read() as connection:
-            return gallery.stored_files(connection, job_id)
+            detailed_job(connection, job_id)
+            return [StoredFile(*row) for row in connection.execute(_files(job_id).order_by(wants.c.position))]
 
     def for_export(self, job_id: str, position: int, export: str) -> StoredImage:
         """The image at a position of a job, for an export by name. Raises NotFound or Gone."""
         with self.transactions.read() as connection:
-            return views.stored_image(connection, job_id, position, export)
+            exports = exports_at(position, job_exports(detailed_job(connection, job_id)))
+            wanted = next((each for each in exports if each.name == export), None)
+            if wanted is None:
+                known = ", ".join(each.name for each in exports) or "none"
+                raise NotFound(f"image {position} of job {job_id} has no export {export}; it has: {known}")
+            mine = wants.c.job_id == job_id, wants.c.position == position
+            found = select(images, shots.c.spec).select_from(wants.join(shots).join(images)).where(*mine)
+            row = connection.execute(found).one_or_none()
+            if row is None:
+                raise NotFound(f"image {position} of job {job_id} is not stored")
+            return StoredImage(
+                row.key, row.sha256, row.size, shot_of(row.spec), row.template, row.recipe, wanted
+            )
 
     def is_stored(self, image: StoredImage) -> bool:
         """Whether the image has not been deleted since."""
         with self.transactions.read() as connection:
-            return views.is_stored(connection, image)
+            mine = images.c.shot_id == image.shot.id, images.c.key == image.key
+            return connection.execute(select(images.c.key).where(*mine)).first() is not None
 
     def delete(
         self,
@@ -84,14 +128,29 @@ class Images:
     def doomed(self, limit: int) -> list[Doomed]:
         """Deleted images whose bytes may still be in the store, oldest first."""
         with self.transactions.read() as connection:
-            return deletions.doomed(connection, limit)
+            query = select(deleted_images).where(deleted_images.c.erased_at.is_(None))
+            rows = connection.execute(query.order_by(deleted_images.c.deleted_at).limit(limit)).all()
+            uploads: dict[str, list[str]] = {}
+            # An active attempt belongs to the next image.
+            over = attempts.c.state.not_in((AttemptState.RUNNING, AttemptState.DELIVERED))
+            theirs = attempts.c.shot_id.in_({row.shot_id for row in rows}), attempts.c.key.is_not(None), over
+            for row in connection.execute(select(attempts.c.shot_id, attempts.c.key).where(*theirs)):
+                uploads.setdefault(row.shot_id, []).append(row.key)
+            return [Doomed(row.key, tuple(uploads.get(row.shot_id, ()))) for row in rows]
 
     def to_erase(self) -> int:
         """Number of deleted images whose bytes may still be in the store."""
+        left = select(func.count()).select_from(deleted_images).where(deleted_images.c.erased_at.is_(None))
         with self.transactions.read() as connection:
-            return deletions.to_erase(connection)
+            return connection.execute(left).scalar_one()
 
     def erased(self, keys: Collection[str]) -> None:
         """Record that the store no longer has these images."""
+        gone = deleted_images.c.key.in_(keys), deleted_images.c.erased_at.is_(None)
         with self.transactions.write() as write:
-            deletions.erased(write, keys)
+            write.connection.execute(update(deleted_images).where(*gone).values(erased_at=write.now))
+
+
+def _files(job_id: str) -> Select[Any]:
+    columns = (wants.c.position, wants.c.name, images.c.key, images.c.sha256, images.c.size)
+    return select(*columns).select_from(wants.join(shots).join(images)).where(wants.c.job_id == job_id)

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Row, func, select, update
 from common.errors import Conflict, FarmError, NotFound
 from common.states import BatchState, ShotState
 from common.views import JobProgress, JobSummary, JobView
-from coordinator.ledger import overview, views
+from coordinator.ledger import job_views, overview
 from coordinator.ledger.failure_policy import pause
 from coordinator.ledger.forecast import Forecast
 from coordinator.ledger.idempotency import submitted_before
@@ -103,12 +103,12 @@ class Jobs:
         With `statuses`, others are left out; as the page looks at a bounded number of jobs, it may be short.
         """
         with self.transactions.read() as connection:
-            return views.job_page(connection, self.currency, owner, after, limit, statuses)
+            return job_views.job_page(connection, self.currency, owner, after, limit, statuses)
 
     def summaries(self, owner: str | None = None) -> list[JobSummary]:
         """The jobs of an owner (None: of all), newest first."""
         with self.transactions.read() as connection:
-            return views.job_summaries(connection, self.currency, owner)
+            return job_views.job_summaries(connection, self.currency, owner)
 
     def overview(self, owner: str | None = None) -> Overview:
         """The jobs of an owner (None: of all) that have work, then the newest, and what they cost lately."""
@@ -123,17 +123,17 @@ class Jobs:
         """How far these jobs are, in this order; jobs that do not exist are left out."""
         with self.transactions.read() as connection:
             rows = overview.job_rows(connection, job_ids)
-            found = views.job_progress(connection, rows, self.transactions.clock(), self.currency)
+            found = job_views.job_progress(connection, rows, self.transactions.clock(), self.currency)
         return [self._with_end(job) for job in found]
 
     def view(self, job_id: str) -> JobView:
         with self.transactions.read() as connection:
-            view = views.job_view(connection, job_id, self.transactions.clock(), self.currency)
+            view = job_views.job_view(connection, job_id, self.transactions.clock(), self.currency)
         return self._with_end(view)
 
     def _with_end(self, view: _Job) -> _Job:
         """With `eta_s` as the forecast has it, where the job waits for its turn."""
-        left_s = self.forecast.left_s(view.id) if views.is_in_line(view) else None
+        left_s = self.forecast.left_s(view.id) if job_views.is_in_line(view) else None
         return view if left_s is None else view.model_copy(update={"eta_s": max(left_s, view.eta_s or 0.0)})
 
     def owner(self, job_id: str) -> str:

@@ -10,9 +10,9 @@ from sqlalchemy import Connection, Row, func, select
 from common.allowance import period_began
 from common.views import JobProgress
 from coordinator.ledger.job_rows import JOB
+from coordinator.ledger.job_views import job_progress
 from coordinator.ledger.schema import jobs, owner_days
 from coordinator.ledger.tallies import utc_day
-from coordinator.ledger.views import job_progress
 
 #: Jobs of an overview: those with work first.
 _MOST = 12

@@ -4,20 +4,62 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
+from typing import Any, NamedTuple
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, Connection, Row, func, select
 
-from common.errors import Conflict
+from common.errors import Conflict, NotFound
+from common.exports import ANY_EXPORT, Export, exports_at
+from common.shot import AXIS_TEXT, Shot
 from common.states import ShotState
-from common.views import ImageView, RejectedShot, Rejection
-from coordinator.ledger import views
-from coordinator.ledger.gallery import ShotDetails, shot_details
-from coordinator.ledger.job_rows import detailed_job
+from common.views import ExportView, ImageView, RejectedShot, Rejection
+from coordinator.ledger.database import columns_of
+from coordinator.ledger.job_rows import detailed_job, job_exports
 from coordinator.ledger.records import Act, ShotFilter
 from coordinator.ledger.removals import reject_shot
-from coordinator.ledger.schema import jobs, wants
+from coordinator.ledger.schema import images, jobs, shots, wants
 from coordinator.ledger.shot_rows import accept_failed, find_shot
+from coordinator.ledger.specs import shot_of
 from coordinator.ledger.transactions import Transactions
+from coordinator.ledger.transitions import chunks
+
+#: Shots that a page with a filter looks at: its cost does not grow with what does not match.
+_LOOKED_AT = 5000
+
+
+class Provenance(NamedTuple):
+    """Where an image comes from."""
+
+    recipe: str
+    #: By phase.
+    seconds: dict[str, float]
+    joules: float
+    energy_method: str
+    #: Seconds since 1970.
+    stored_at: float
+
+
+class ShotDetails(NamedTuple):
+    """All that is known of one shot of a job."""
+
+    view: ImageView
+    shot: Shot
+    #: The prompt as written.
+    template: str
+    #: Failed attempts so far.
+    attempts: int
+    #: Whether the job accepted it as permanently missing.
+    accepted: bool
+    #: None if it has no image.
+    origin: Provenance | None
+    #: Positions of the shots before and after it; None at the ends.
+    before: int | None
+    after: int | None
+
+
+#: Wants with their shots, and with their images if they have one.
+_ALL = wants.join(shots).outerjoin(images, images.c.shot_id == shots.c.id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,17 +84,21 @@ class Shots:
         As the page looks at a bounded number of shots, it may be short, even empty, before the end.
         """
         with self.transactions.read() as connection:
-            return views.shot_page(connection, job_id, wanted, after, limit)
+            return _page(connection, job_id, wanted, after, limit)
 
     def states(self, shot_ids: Sequence[str]) -> list[ShotState]:
         """The states of shots that exist."""
         with self.transactions.read() as connection:
-            return views.states(connection, shot_ids)
+            return [
+                ShotState(state)
+                for some in chunks(shot_ids)
+                for state in connection.scalars(select(shots.c.state).where(shots.c.id.in_(some)))
+            ]
 
     def details(self, job_id: str, position: int) -> ShotDetails:
         """All that is known of the shot at a position of a job. Raises NotFound or Gone."""
         with self.transactions.read() as connection:
-            return shot_details(connection, job_id, position)
+            return _details(connection, job_id, position)
 
     def accept(
         self, shot_id: str, job_id: str | None = None, *, owner: str | None = None, act: Act | None = None
@@ -101,3 +147,103 @@ class Shots:
         with self.transactions.write(act) as write:
             key = act.key if act else None
             return reject_shot(write, self.currency, shot_id, job_id, wish, owner, key)
+
+
+def _page(
+    connection: Connection, job_id: str, wanted: ShotFilter, after: int, limit: int
+) -> tuple[list[ImageView], int | None]:
+    exports = job_exports(detailed_job(connection, job_id))
+    query = (
+        select(wants.c.position, wants.c.name, wants.c.group_name, wants.c.axes, shots, images)
+        .select_from(_ALL)
+        .where(wants.c.job_id == job_id, wants.c.position > after)
+        .order_by(wants.c.position)
+    )
+    if not any(wanted):
+        rows = connection.execute(query.limit(limit)).all()
+        found, more = list(rows), len(rows) == limit
+        end = found[-1].position if found else after
+    else:
+        end = after + _LOOKED_AT
+        if wanted.states:
+            query = query.where(shots.c.state.in_(wanted.states))
+        if wanted.node:
+            query = query.where(images.c.node_id == wanted.node)
+        rows = connection.execute(query.where(wants.c.position <= end)).all()
+        found = list(islice((row for row in rows if _is_wanted(row, wanted)), limit))
+        if len(found) == limit:
+            end = found[-1].position
+        later = select(wants.c.position).where(wants.c.job_id == job_id, wants.c.position > end).limit(1)
+        more = connection.execute(later).first() is not None
+    return [_view(row, exports_at(row.position, exports)) for row in found], end if more else None
+
+
+def _is_wanted(row: Row[Any], wanted: ShotFilter) -> bool:
+    axes = row.axes | {"group": row.group_name}
+    if any(axes.get(axis) != value[:AXIS_TEXT] for axis, value in wanted.axes):
+        return False
+    return not wanted.text or wanted.text.casefold() in shot_of(row.spec).prompt.casefold()
+
+
+def _details(connection: Connection, job_id: str, position: int) -> ShotDetails:
+    exports = job_exports(detailed_job(connection, job_id))
+    columns = (
+        wants.c.position,
+        wants.c.name,
+        wants.c.group_name,
+        wants.c.axes,
+        wants.c.accepted,
+        shots,
+        images,
+    )
+    # The column of the want: an image has a template as well, of the job that paid.
+    written = wants.c.template.label("written")
+    mine = wants.c.job_id == job_id, wants.c.position == position
+    row = connection.execute(select(*columns, written).select_from(_ALL).where(*mine)).one_or_none()
+    if row is None:
+        raise NotFound(f"job {job_id} has no image {position}; it may have been rejected or deleted")
+    origin = None
+    if row.key is not None:
+        origin = Provenance(row.recipe, row.seconds, row.joules, row.energy_method, row.stored_at)
+    return ShotDetails(
+        view=_view(row, exports_at(position, exports)),
+        shot=shot_of(row.spec),
+        template=row.written,
+        attempts=row.attempts,
+        accepted=row.accepted,
+        origin=origin,
+        before=_neighbour(connection, job_id, func.max(wants.c.position), wants.c.position < position),
+        after=_neighbour(connection, job_id, func.min(wants.c.position), wants.c.position > position),
+    )
+
+
+def _neighbour(
+    connection: Connection, job_id: str, nearest: ColumnElement[Any], side: ColumnElement[bool]
+) -> int | None:
+    found: int | None = connection.scalar(select(nearest).where(wants.c.job_id == job_id, side))
+    return found
+
+
+def _view(row: Row[Any], exports: Sequence[Export]) -> ImageView:
+    """A shot of a job, from the columns of its want, its shot and its image."""
+    shot = shot_of(row.spec)
+    final_width, final_height = shot.final_size
+    sizes = [(each, each.size_of(final_width, final_height)) for each in exports]
+    return ImageView(
+        **columns_of(row, "position", "name", "state", "key", "sha256", "size", "cost"),
+        shot_id=row.id,
+        group=row.group_name,
+        axes=row.axes,
+        **{name: getattr(shot, name) for name in ("model", "prompt", "seed", "format")},
+        width=final_width,
+        height=final_height,
+        seconds=sum(row.seconds.values()) if row.seconds else None,
+        node=row.node_id,
+        message=row.reason,
+        exports=tuple(
+            ExportView(
+                export=each.name, name=row.name.replace(ANY_EXPORT, each.name), width=width, height=height
+            )
+            for each, (width, height) in sizes
+        ),
+    )

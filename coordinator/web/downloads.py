@@ -18,7 +18,7 @@ from fastapi.responses import StreamingResponse
 from common.errors import NotFound
 from common.exports import ANY_EXPORT
 from common.storage import Store
-from coordinator.ledger.gallery import StoredFile
+from coordinator.ledger.images import StoredFile
 from coordinator.web.visitor import TheVisitor
 
 router = APIRouter(prefix="/jobs/{job_id}")

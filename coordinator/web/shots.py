@@ -13,7 +13,7 @@ from common.states import ShotState
 from common.views import Rejection
 from coordinator.explain import SHORT
 from coordinator.farm import Farm
-from coordinator.ledger.gallery import StoredFile
+from coordinator.ledger.images import StoredFile
 from coordinator.pictures.thumbnail import CONTENT_TYPE, thumbnail, thumbnail_key
 from coordinator.web.rendering import is_fragment, page
 from coordinator.web.visitor import TheForm, TheViewer, TheVisitor, Visitor

@@ -28,7 +28,7 @@ def test_entries_are_kept_in_the_order_in_which_they_came(bench: Bench) -> None:
         bench.clock.now += 1
         bench.ledger.catalog.add(one)
     assert bench.ledger.catalog.added() == added
-    assert bench.restart().added_entries() == added
+    assert bench.restart().catalog.added() == added
 
 
 def test_an_entry_that_is_added_again_keeps_its_place(bench: Bench) -> None:

@@ -154,13 +154,13 @@ def test_who_could_not_look_counts_anew(engine: Engine, monkeypatch: pytest.Monk
 
 @pytest.mark.parametrize(
     "act",
-    [lambda old: old.sweep(), lambda old: old.ping(), lambda old: old.submit(None, ())],
+    [lambda old: old.sweep(), lambda old: old.ping(), lambda old: old.jobs.submit(None, ())],
     ids=["sweep", "ping", "submit"],
 )
 def test_whoever_was_replaced_acts_no_more_and_hears_of_it(engine: Engine, act: Callable[[Any], Any]) -> None:
     old = ledger(led(engine, "first"))
     heard: list[Replaced] = []
-    old.on_replaced(heard.append)
+    old.commits.on_replaced(heard.append)
     led(engine, "first").release()
 
     with pytest.raises(Replaced, match="another coordinator"):

@@ -206,7 +206,7 @@ def test_what_is_deleted_is_erased_until_the_store_is_said_to_have_it_no_more(
     bench.ledger.images.delete(shot_id, "ana")
     (doomed,) = bench.ledger.images.doomed(10)
     assert (doomed.key, doomed.uploads) == (f"images/{shot_id[:2]}/{shot_id}.png", (upload,))
-    assert bench.restart().doomed(10) == [doomed]
+    assert bench.restart().images.doomed(10) == [doomed]
     assert bench.ledger.images.to_erase() == 1
     bench.ledger.images.erased([doomed.key])
     assert bench.ledger.images.doomed(10) == []

@@ -10,7 +10,7 @@ import pytest
 from common.settings import Settings, Storage
 from common.storage import Store
 from common.storage.open import open_store
-from coordinator.ledger.gallery import StoredFile
+from coordinator.ledger.images import StoredFile
 from coordinator.web import downloads
 from coordinator.web.downloads import zip_chunks, zip_length
 

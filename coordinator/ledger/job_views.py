@@ -1,41 +1,32 @@
-"""Views of jobs and images; read-only."""
+"""Views of jobs; read-only."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from itertools import islice
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, String, and_, bindparam, exists, func, or_, select
+from sqlalchemy import Connection, Row, Select, String, and_, bindparam, func, or_, select
 
-from common.errors import NotFound
-from common.exports import ANY_EXPORT, Export, exports_at
-from common.shot import AXIS_TEXT
 from common.states import AttemptState, BatchState, ShotState
 from common.views import (
     BudgetView,
     EstimateView,
-    ExportView,
     FailureView,
-    ImageView,
     JobProgress,
     JobSummary,
     JobView,
 )
 from coordinator.explain.wording import a_few
 from coordinator.ledger.database import columns_of
-from coordinator.ledger.job_rows import JOB, detailed_job, job_exports, job_row
-from coordinator.ledger.records import ShotFilter, StoredImage
-from coordinator.ledger.schema import attempts, batches, images, job_counts, jobs, plain, shots, wants
-from coordinator.ledger.specs import shot_of
+from coordinator.ledger.job_rows import JOB, job_row
+from coordinator.ledger.schema import attempts, batches, job_counts, jobs, plain, shots, wants
 from coordinator.ledger.tallies import OPEN
-from coordinator.ledger.transitions import ACCEPTED, DELETED, REJECTED, chunks
+from coordinator.ledger.transitions import ACCEPTED, DELETED, REJECTED
 
 #: Period in seconds over which images per minute are counted.
 _WINDOW_S = 120.0
-#: Shots, and jobs, that a page with a filter looks at: its cost does not grow with what does not match.
-_LOOKED_AT = 5000
-_JOBS_LOOKED_AT = 1000
+#: Jobs that a page with a filter looks at: its cost does not grow with what does not match.
+_LOOKED_AT = 1000
 #: States of active shots.
 _IN_HAND = frozenset({ShotState.RUNNING, ShotState.DELIVERED})
 
@@ -112,7 +103,7 @@ def job_page(
     statuses: Collection[str],
 ) -> tuple[list[JobSummary], tuple[float, str] | None]:
     """See `Jobs.page`."""
-    looked_at = limit if not statuses else max(limit, _JOBS_LOOKED_AT)
+    looked_at = limit if not statuses else max(limit, _LOOKED_AT)
     query = select(*JOB).order_by(jobs.c.submitted_at.desc(), jobs.c.id.desc()).limit(looked_at)
     if owner is not None:
         query = query.where(jobs.c.owner == owner)
@@ -202,85 +193,6 @@ def _took_s(row: Row[Any]) -> float | None:
     return max(0.0, took_s)
 
 
-def shot_page(
-    connection: Connection, job_id: str, wanted: ShotFilter, after: int, limit: int
-) -> tuple[list[ImageView], int | None]:
-    """See `Shots.page`."""
-    exports = job_exports(detailed_job(connection, job_id))
-    query = (
-        select(wants.c.position, wants.c.name, wants.c.group_name, wants.c.axes, shots, images)
-        .select_from(wants.join(shots).outerjoin(images, images.c.shot_id == shots.c.id))
-        .where(wants.c.job_id == job_id, wants.c.position > after)
-        .order_by(wants.c.position)
-    )
-    if not any(wanted):
-        rows = connection.execute(query.limit(limit)).all()
-        found, more = list(rows), len(rows) == limit
-        end = found[-1].position if found else after
-    else:
-        end = after + _LOOKED_AT
-        if wanted.states:
-            query = query.where(shots.c.state.in_(wanted.states))
-        if wanted.node:
-            query = query.where(images.c.node_id == wanted.node)
-        rows = connection.execute(query.where(wants.c.position <= end)).all()
-        found = list(islice((row for row in rows if _is_wanted(row, wanted)), limit))
-        if len(found) == limit:
-            end = found[-1].position
-        later = select(wants.c.position).where(wants.c.job_id == job_id, wants.c.position > end).limit(1)
-        more = connection.execute(later).first() is not None
-    return [image_view(row, exports_at(row.position, exports)) for row in found], end if more else None
-
-
-def _is_wanted(row: Row[Any], wanted: ShotFilter) -> bool:
-    axes = row.axes | {"group": row.group_name}
-    if any(axes.get(axis) != value[:AXIS_TEXT] for axis, value in wanted.axes):
-        return False
-    return not wanted.text or wanted.text.casefold() in shot_of(row.spec).prompt.casefold()
-
-
-def states(connection: Connection, shot_ids: Sequence[str]) -> list[ShotState]:
-    """See `Shots.states`."""
-    return [
-        ShotState(state)
-        for some in chunks(shot_ids)
-        for state in connection.scalars(select(shots.c.state).where(shots.c.id.in_(some)))
-    ]
-
-
-def stored_image(connection: Connection, job_id: str, position: int, export: str) -> StoredImage:
-    """See `Images.for_export`."""
-    exports = exports_at(position, job_exports(detailed_job(connection, job_id)))
-    wanted = next((each for each in exports if each.name == export), None)
-    if wanted is None:
-        known = ", ".join(each.name for each in exports) or "none"
-        raise NotFound(f"image {position} of job {job_id} has no export {export}; it has: {known}")
-    mine = wants.c.job_id == job_id, wants.c.position == position
-    found = select(images, shots.c.spec).select_from(wants.join(shots).join(images)).where(*mine)
-    row = connection.execute(found).one_or_none()
-    if row is None:
-        raise NotFound(f"image {position} of job {job_id} is not stored")
-    return StoredImage(row.key, row.sha256, row.size, shot_of(row.spec), row.template, row.recipe, wanted)
-
-
-def is_stored(connection: Connection, image: StoredImage) -> bool:
-    """Whether the ledger still has this very image."""
-    mine = images.c.shot_id == image.shot.id, images.c.key == image.key
-    return connection.execute(select(images.c.key).where(*mine)).first() is not None
-
-
-def stored(connection: Connection, ids: Sequence[str], lanes: Collection[str] | None) -> list[str]:
-    """See `Images.stored`."""
-    found: list[str] = []
-    for some in chunks(ids):
-        query = select(shots.c.id).where(shots.c.id.in_(some), shots.c.state == plain(ShotState.DONE))
-        if lanes is not None:
-            had = wants.c.shot_id == shots.c.id, wants.c.job_id == jobs.c.id, jobs.c.lane.in_(lanes)
-            query = query.where(exists().where(*had))
-        found += connection.scalars(query)
-    return found
-
-
 def _pairs(connection: Connection, query: Select[str, int], job_id: str) -> dict[str, int]:
     return {row[0]: row[1] for row in connection.execute(query, {"job": job_id})}
 
@@ -332,29 +244,4 @@ def _failures(connection: Connection, job_id: str) -> tuple[FailureView, ...]:
         FailureView(state=state, kind=kind, message=message, shots=number)
         for (state, kind), reasons in kinds.items()
         for message, number in a_few(reasons, str)
-    )
-
-
-def image_view(row: Row[Any], exports: Sequence[Export]) -> ImageView:
-    """A shot of a job, from the columns of its want, its shot and its image."""
-    shot = shot_of(row.spec)
-    final_width, final_height = shot.final_size
-    sizes = [(each, each.size_of(final_width, final_height)) for each in exports]
-    return ImageView(
-        **columns_of(row, "position", "name", "state", "key", "sha256", "size", "cost"),
-        shot_id=row.id,
-        group=row.group_name,
-        axes=row.axes,
-        **{name: getattr(shot, name) for name in ("model", "prompt", "seed", "format")},
-        width=final_width,
-        height=final_height,
-        seconds=sum(row.seconds.values()) if row.seconds else None,
-        node=row.node_id,
-        message=row.reason,
-        exports=tuple(
-            ExportView(
-                export=each.name, name=row.name.replace(ANY_EXPORT, each.name), width=width, height=height
-            )
-            for each, (width, height) in sizes
-        ),
     )
