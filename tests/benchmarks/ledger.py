@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
+from common.scopes import Caller
 from common.settings import Settings, Storage
 from common.views import Submit
-from coordinator.ledger import Candidate, open_engine
+from coordinator.ledger import Act, Candidate, open_engine
 from coordinator.ledger.specs import spec_of
 from coordinator.ledger.transitions import chunks
 from coordinator.service import build_farm
@@ -50,7 +51,9 @@ def submit(shots: int) -> None:
         lead = Candidate(open_engine(settings.database), settings.instance_name, patience=1).look()
         assert lead is not None
         farm = build_farm(settings, lead)
-        submitted = farm.submit(Submit(manifest=large(shots, seeds=100)))
+        caller = Caller(name="operator", scopes=frozenset({"submit"}))
+        act = Act(by=caller.name, owner="", action="job create", subject="")
+        submitted = farm.submit(Submit(manifest=large(shots, seeds=100)), caller, act)
         assert submitted.new == shots
 
 

@@ -74,7 +74,7 @@ class SteeredFarm:
     def _cancel(self, job: str) -> Obeyed:
         batch = self._until_denoising(job)
         called = time.time()
-        self.operator.cancel(job)
+        self.operator.steer_job(job, "cancel")
         (heard,) = self.log.moments("images are cancelled", since=called)
         closed = "SELECT closed_at FROM batches WHERE id = ? AND state = 'closed'"
         ((free,),) = until(lambda: self._rows(closed, batch), within_s=_WITHIN_S)

@@ -111,7 +111,7 @@ def fetching(worker: Worker, farm: ScriptedFarm, tmp_path: Path) -> Iterator[Wor
     with closing(ModelCache(tmp_path / "cache", 10_000)) as cache:
         hashes = Hashes(tmp_path / "hashes.json")
         library = Library(build_catalog(farm.catalog), (), hashes, cache, farm.catalog.files)
-        worker.context.offers._library = library
+        worker.context.offers.library = library
         yield replace(worker, context=replace(worker.context, library=library))
 
 

@@ -41,7 +41,7 @@ def test_a_ledger_in_postgresql_returns_to_its_backup_and_goes_on(
 
     restored = bench.restart()
 
-    assert sum(restored.job(known.job_id).counts.values()) == 4
+    assert sum(restored.jobs.view(known.job_id).counts.values()) == 4
     with pytest.raises(NotFound):
-        restored.job(unknown.job_id)
+        restored.jobs.view(unknown.job_id)
     check_ledger(restored)

@@ -64,7 +64,7 @@ def test_a_budget_has_room_for_keeping_each_image_beside_rendering_it(estimating
     gift = estimating.join(terms="volunteer")
     estimating.restart(rates=Money(storage_per_gb_month=Decimal("0.5"), storage_months=10))
     size = shot().expected_bytes
-    keeping = float(estimating.rates.keeping(size))
+    keeping = float(estimating.rules.rates.keeping(size))
     job = _job(estimating, 40, 3.5 * keeping)
 
     while lease := gift.claim().lease:
