@@ -87,6 +87,9 @@ class NodeState(StrEnum):
 #: States of a node that accepts work now, or will after finishing its current work.
 IN_SERVICE = (NodeState.READY, NodeState.BUSY)
 
+#: States of a node that does not call, so that what its last heartbeat said holds no more.
+GONE = (NodeState.OFFLINE, NodeState.LOST)
+
 
 class NodeEvent(StrEnum):
     JOINED = "joined"

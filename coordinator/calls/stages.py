@@ -7,6 +7,7 @@ from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 
 from prometheus_client.core import HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 from coordinator.ledger import StageTime
 
@@ -39,7 +40,7 @@ class _Histogram:
         return family
 
 
-class Stages:
+class Stages(Collector):
     """Thread-safe."""
 
     def __init__(self) -> None:

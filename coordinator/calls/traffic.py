@@ -10,6 +10,7 @@ from typing import get_args
 
 from prometheus_client import Counter, disable_created_metrics
 from prometheus_client.core import Metric
+from prometheus_client.registry import Collector
 
 from common.errors import Reason
 from common.messages import Fallback
@@ -20,7 +21,7 @@ _MINUTE_S = 60.0
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
 
-class Traffic:
+class Traffic(Collector):
     """Counts since the start of this process; thread-safe."""
 
     def __init__(self, *, monotonic: Callable[[], float] = time.monotonic) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 from fastapi.responses import Response
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST
 
 from common.errors import Unavailable
 from common.nodes import INGEST_QUEUE
@@ -64,4 +64,4 @@ async def health(farm: TheFarm) -> dict[str, str]:
 @router.get("/metrics", dependencies=[allow("metrics")])
 def metrics(farm: TheFarm) -> Response:
     """Return metrics in Prometheus text format."""
-    return Response(generate_latest(farm.metrics), media_type=CONTENT_TYPE_LATEST)
+    return Response(farm.metrics.exposition(), media_type=CONTENT_TYPE_LATEST)

@@ -262,19 +262,13 @@ def _cost_row(model: str, vram_class: int, line: _Line) -> CostRow:
 
 
 def _add_nodes(connection: Connection, found: Totals) -> None:
-    query = select(nodes.c.vram_class, nodes.c.state, func.count()).group_by(
-        nodes.c.vram_class, nodes.c.state
-    )
-    for size, state, number in connection.execute(query):
-        found.nodes[size, state] = number
+    by = nodes.c.vram_class, nodes.c.state
     sums = _sums(nodes, "idle_s", "idle_joules", "idle_cost", "idle_electricity")
-    for size, seconds, joules, cost, electricity in connection.execute(
-        select(nodes.c.vram_class, *sums).group_by(nodes.c.vram_class)
-    ):
-        found.idle_seconds[size] = seconds
-        found.idle_joules[size] = joules
-        found.idle_cost[size] = cost
-        found.idle_electricity[size] = electricity
+    for size, state, number, *idle in connection.execute(select(*by, func.count(), *sums).group_by(*by)):
+        found.nodes[size, state] = number
+        parts = found.idle_seconds, found.idle_joules, found.idle_cost, found.idle_electricity
+        for part, value in zip(parts, idle, strict=True):
+            part[size] = part.get(size, 0.0) + value
 
 
 def _sums(table: Any, *columns: str) -> list[ColumnElement[float]]:

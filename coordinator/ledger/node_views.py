@@ -8,10 +8,11 @@ from typing import Any
 from sqlalchemy import Connection, Row, and_, select
 
 from common.messages import CardFacts
-from common.states import BatchState, NodeState
+from common.states import GONE, BatchState
 from common.views import NodeView, SlowPathView
 from coordinator.ledger.database import columns_of
 from coordinator.ledger.fleet import members
+from coordinator.ledger.records import NodeReading
 from coordinator.ledger.schema import batches, nodes, plain
 from coordinator.scheduling.member import Member
 from coordinator.scheduling.slow_path import SlowPath
@@ -31,14 +32,20 @@ def node_views(connection: Connection, slow: Mapping[str, Mapping[str, SlowPath]
     ]
 
 
+def node_readings(connection: Connection, known: Mapping[str, Member]) -> list[NodeReading]:
+    """Of these nodes, by ID, sorted by name."""
+    columns = (nodes.c[name] for name in ("id", *NodeReading._fields[1:]))
+    rows = connection.execute(select(*columns).order_by(nodes.c.id))
+    return [NodeReading(known[row[0]], *row[1:]) for row in rows if row[0] in known]
+
+
 def slow_path_views(slow: Mapping[str, SlowPath]) -> tuple[SlowPathView, ...]:
     """The slow paths of one node, by model."""
     return tuple(SlowPathView(model=model, **path._asdict()) for model, path in sorted(slow.items()))
 
 
 def _view(row: Row[Any], member: Member, slow: tuple[SlowPathView, ...]) -> NodeView:
-    # What the last heartbeat of a node that is gone said holds no more.
-    gone = row.state in (NodeState.OFFLINE, NodeState.LOST)
+    gone = row.state in GONE
     return NodeView(
         **columns_of(row, "id", "owner", "terms", "vram_class", "state", "reason", "decided_by", "batch_id"),
         **columns_of(row, "doing", "aside", "seen_at"),

@@ -20,8 +20,8 @@ from coordinator.ledger.endings import end_held
 from coordinator.ledger.heartbeats import answer_heartbeats, answer_listeners
 from coordinator.ledger.measurements import memory_views, note_trials
 from coordinator.ledger.node_rows import hear, node_row, record
-from coordinator.ledger.node_views import node_views
-from coordinator.ledger.records import Act, JoinedNode
+from coordinator.ledger.node_views import node_readings, node_views
+from coordinator.ledger.records import Act, FleetReadings, JoinedNode
 from coordinator.ledger.rules import Rules
 from coordinator.ledger.schema import attempts, nodes, plain, shots
 from coordinator.ledger.transactions import Transactions, Write
@@ -88,6 +88,13 @@ class Nodes:
             slow = backlog.slow_paths()
         with self.transactions.read() as connection:
             return node_views(connection, slow())
+
+    def readings(self) -> FleetReadings:
+        """What metrics tell of all nodes, in the order of their names."""
+        with self.transactions.backlog() as backlog:
+            known, slow = backlog.nodes(), backlog.slow_paths()
+        with self.transactions.read() as connection:
+            return FleetReadings(node_readings(connection, known), slow())
 
     def memory(self) -> list[MemoryView]:
         """Memory measurements of each type of card; `predicted_bytes` is None."""

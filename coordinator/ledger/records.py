@@ -15,9 +15,11 @@ from common.allowance import Allowance
 from common.exports import Export, JobExports
 from common.key_messages import KeyView
 from common.shot import PlannedShot, Shot
-from common.states import ShotState
+from common.states import GONE, ShotState
 from common.views import EstimateView
 from common.work import Work
+from coordinator.scheduling.member import Member
+from coordinator.scheduling.slow_path import SlowPath
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -239,6 +241,29 @@ class WorkLabels(NamedTuple):
     model: str
     lane: str
     vram_class: int
+
+
+class NodeReading(NamedTuple):
+    """A node and what it said last, as far as metrics tell it: they are read often."""
+
+    node: Member
+    owner: str
+    seen_at: float
+    #: None: not measured.
+    watts: float | None
+    temperature_c: float | None
+
+
+class FleetReadings(NamedTuple):
+    #: All nodes that ever joined.
+    nodes: list[NodeReading]
+    #: By node and model.
+    slow: dict[str, dict[str, SlowPath]]
+
+    @property
+    def present(self) -> list[NodeReading]:
+        """Those that still call."""
+        return [one for one in self.nodes if one.node.state not in GONE]
 
 
 class StageTime(NamedTuple):

@@ -2,62 +2,66 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from statistics import median
 
-from prometheus_client.core import Metric
-
 from common.states import NodeState
-from common.views import NodeView
-from coordinator.ledger import Totals
+from coordinator.ledger import FleetReadings, Totals
 from coordinator.metrics.families import gauge
+from coordinator.scheduling.member import Member
 
 
-def fleet_metrics(totals: Totals, nodes: Sequence[NodeView]) -> Iterator[Metric]:
+def fleet_metrics(totals: Totals, fleet: FleetReadings) -> Iterator[str]:
     classes = {vram_class for vram_class, _ in totals.nodes}
     states = {(vram_class, state.value): 0 for vram_class in sorted(classes) for state in NodeState}
     yield gauge("farm_nodes", "Nodes by state.", ("vram_class", "state"), states | totals.nodes)
-    readings: dict[str, tuple[str, Callable[[NodeView], float | None]]] = {
-        "farm_node_watts": ("Power draw of the card in watts.", lambda node: node.watts),
-        "farm_node_temperature_celsius": (
-            "Temperature of the card in degrees Celsius.",
-            lambda node: node.temperature_c,
-        ),
-        "farm_node_vram_bytes": (
-            "Video memory of the card that the farm can use.",
-            lambda node: node.facts.usable_bytes,
-        ),
-        "farm_node_seen_timestamp_seconds": ("Time of the last heartbeat.", lambda node: node.seen_at),
-    }
-    for name, (text, reading) in readings.items():
-        values = {node.name: value for node in nodes if (value := reading(node)) is not None}
-        yield gauge(name, text, ("node",), values)
-    facts = {(n.name, n.owner, n.terms, n.card, n.vram_class, n.state): 1 for n in nodes}
-    labels = ("node", "owner", "terms", "card", "vram_class", "state")
-    yield gauge("farm_node_info", "Facts about a node; 1.", labels, facts)
-    loaded = {(node.name, node.loaded_model): 1 for node in nodes if node.loaded_model}
-    yield gauge("farm_node_loaded_model", "Model that a node has loaded; 1.", ("node", "model"), loaded)
+    yield from _heartbeats(fleet)
+    yield from _facts(fleet)
     yield gauge(
         "farm_node_speed_ratio",
         "Speed of a node at a model, as a multiple of the median of the nodes with such a card.",
         ("node", "model"),
-        speed_ratios(nodes),
+        speed_ratios(one.node for one in fleet.nodes),
     )
-    slow = {(node.name, path.model): path.rate for node in nodes for path in node.slow_paths}
+    slow = {(node, model): path.rate for node, paths in fleet.slow.items() for model, path in paths.items()}
     text = "Rate of a node that is much slower than expected, as a share of the expected rate."
     yield gauge("farm_node_slow_path_ratio", text, ("node", "model"), slow)
 
 
-def speed_ratios(nodes: Sequence[NodeView]) -> dict[tuple[str, str], float]:
+def _heartbeats(fleet: FleetReadings) -> Iterator[str]:
+    by_node = ("node",)
+    watts = {one.node.id: one.watts for one in fleet.present if one.watts is not None}
+    yield gauge("farm_node_watts", "Power draw of the card in watts.", by_node, watts)
+    celsius = {one.node.id: one.temperature_c for one in fleet.present if one.temperature_c is not None}
+    text = "Temperature of the card in degrees Celsius."
+    yield gauge("farm_node_temperature_celsius", text, by_node, celsius)
+    seen = {one.node.id: one.seen_at for one in fleet.nodes}
+    yield gauge("farm_node_seen_timestamp_seconds", "Time of the last heartbeat.", by_node, seen)
+
+
+def _facts(fleet: FleetReadings) -> Iterator[str]:
+    vram = {one.node.id: one.node.card.usable_bytes for one in fleet.nodes}
+    yield gauge("farm_node_vram_bytes", "Video memory of the card that the farm can use.", ("node",), vram)
+    facts = {
+        (node.id, owner, node.terms, node.card.name, node.vram_class, node.state): 1
+        for node, owner, *_ in fleet.nodes
+    }
+    labels = ("node", "owner", "terms", "card", "vram_class", "state")
+    yield gauge("farm_node_info", "Facts about a node; 1.", labels, facts)
+    loaded = {(one.node.id, model): 1 for one in fleet.present if (model := one.node.loaded[0])}
+    yield gauge("farm_node_loaded_model", "Model that a node has loaded; 1.", ("node", "model"), loaded)
+
+
+def speed_ratios(nodes: Iterable[Member]) -> dict[tuple[str, str], float]:
     """By node and model."""
-    alike: dict[tuple[str, str], list[float]] = {}
+    alike: dict[tuple[str, str], dict[str, float]] = {}
     for node in nodes:
         for model, seconds in node.speeds.items():
-            alike.setdefault((node.card, model), []).append(seconds)
-    usual = {kind: median(seconds) for kind, seconds in alike.items()}
+            if seconds > 0:
+                alike.setdefault((node.card.name, model), {})[node.id] = seconds
     return {
-        (node.name, model): usual[node.card, model] / seconds
-        for node in nodes
-        for model, seconds in node.speeds.items()
-        if seconds > 0
+        (node_id, model): usual / seconds
+        for (_, model), speeds in alike.items()
+        for usual in (median(speeds.values()),)
+        for node_id, seconds in speeds.items()
     }

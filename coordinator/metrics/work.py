@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
 from typing import TypeVar
-
-from prometheus_client.core import Metric
 
 from common.failures import FAILURES
 from common.nodes import VRAM_CLASSES
-from common.states import IN_SERVICE
-from common.views import NodeView
-from coordinator.ledger import Totals, WorkLabels
+from coordinator.ledger import NodeReading, Totals, WorkLabels
 from coordinator.metrics.families import counter, gauge
 
 _WORK = ("model", "lane", "vram_class")
@@ -26,7 +22,7 @@ _ENDS = ("finished", "released", "failed", "oom", "expired", "vanished")
 _Number = TypeVar("_Number", int, float)
 
 
-def work_metrics(totals: Totals) -> Iterator[Metric]:
+def work_metrics(totals: Totals) -> Iterator[str]:
     known = sorted(totals.known)
     yield counter(
         "farm_images", "Attempts by outcome.", (*_WORK, "outcome"), _from_0(known, _OUTCOMES, totals.attempts)
@@ -50,7 +46,7 @@ def work_metrics(totals: Totals) -> Iterator[Metric]:
     yield from _times(totals, known)
 
 
-def _costs(totals: Totals, known: Sequence[WorkLabels]) -> Iterator[Metric]:
+def _costs(totals: Totals, known: Sequence[WorkLabels]) -> Iterator[str]:
     cost = _from_0(known, _COSTS, totals.cost) | _idle(totals.idle_cost)
     yield counter("farm_cost", "Costs of the farm.", (*_WORK, "kind"), cost)
     parts = _components(totals, known)
@@ -84,7 +80,7 @@ def _components(totals: Totals, known: Sequence[WorkLabels]) -> dict[tuple[WorkL
     return found
 
 
-def _times(totals: Totals, known: Sequence[WorkLabels]) -> Iterator[Metric]:
+def _times(totals: Totals, known: Sequence[WorkLabels]) -> Iterator[str]:
     joules = _from_0(known, _METHODS, totals.joules)
     yield counter("farm_energy_joules", "Energy of the cards.", (*_WORK, "method"), joules)
     yield counter(
@@ -122,15 +118,22 @@ def _idle(by_class: dict[int, float]) -> dict[tuple[WorkLabels, str], float]:
     return {(WorkLabels("", "", vram_class), "idle"): value for vram_class, value in by_class.items()}
 
 
-def _serves(lane: str, vram_class: int, node: NodeView) -> bool:
-    return node.vram_class >= vram_class and lane in node.lanes and node.state in IN_SERVICE
+def _eligible(nodes: Sequence[NodeReading]) -> Counter[tuple[str, int]]:
+    """Nodes in service by the lanes and classes whose shots they can take."""
+    alike = Counter((one.node.lanes, one.node.vram_class) for one in nodes if one.node.serves)
+    found: Counter[tuple[str, int]] = Counter()
+    for (lanes, largest), number in alike.items():
+        for vram_class in VRAM_CLASSES:
+            if vram_class <= largest:
+                found.update({(lane, vram_class): number for lane in lanes})
+    return found
 
 
-def backlog_metrics(totals: Totals, nodes: Sequence[NodeView]) -> Iterator[Metric]:
+def backlog_metrics(totals: Totals, nodes: Sequence[NodeReading]) -> Iterator[str]:
     """What waits and runs, with a sample for every class of every lane."""
     by_queue = ("lane", "vram_class")
     lanes = {"public", *(lane for lane, _ in (*totals.waiting, *totals.running))}
-    lanes.update(lane for node in nodes for lane in node.lanes)
+    lanes.update(*{one.node.lanes for one in nodes})
     queues = [(lane, vram_class) for lane in sorted(lanes) for vram_class in VRAM_CLASSES]
     demand = {queue: totals.waiting.get(queue, 0) + totals.running.get(queue, 0) for queue in queues}
     yield gauge(
@@ -150,7 +153,7 @@ def backlog_metrics(totals: Totals, nodes: Sequence[NodeView]) -> Iterator[Metri
         "farm_eligible_nodes",
         "Nodes in service for the lane with a card of the class or a larger one.",
         by_queue,
-        {queue: sum(map(partial(_serves, *queue), nodes)) for queue in queues},
+        dict.fromkeys(queues, 0) | _eligible(nodes),
     )
     yield gauge(
         "farm_oldest_waiting_timestamp_seconds",

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
-from statistics import median_low
 from typing import NamedTuple
 
 from common.nodes import Card
@@ -123,7 +122,7 @@ def slow_path(mean: RenderedImage, known: Sequence[float], card: Card) -> SlowPa
 
     `known` is the slowness of all of them, this one included, the least first.
     """
-    usual = median_low(known) if len(known) > 1 else 1.0
+    usual = known[(len(known) - 1) // 2] if len(known) > 1 else 1.0
     if mean.slowness <= _SLOW * max(1.0, usual):
         return None
     return SlowPath(1 / mean.slowness, bisect_left(known, mean.slowness), *likely_reason(mean, card))

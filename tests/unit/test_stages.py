@@ -1,14 +1,9 @@
-"""Histograms of stages, as Prometheus reads them; and the speed of nodes among equal cards."""
+"""Histograms of stages, as Prometheus reads them."""
 
 from __future__ import annotations
 
-from typing import Any
-
-import pytest
-
 from coordinator.calls.stages import Stages
 from coordinator.ledger import StageTime
-from coordinator.metrics.fleet import speed_ratios
 
 
 def samples(stages: Stages, name: str) -> dict[str, float]:
@@ -33,17 +28,3 @@ def test_denoising_is_a_pace_of_its_own() -> None:
     stages.note([StageTime("denoise", 24, 0.2)])
     assert samples(stages, "farm_denoise_step_seconds")["count"] == 1
     assert samples(stages, "farm_stage_seconds") == {}
-
-
-class Node:
-    def __init__(self, name: str, card: str, **speeds: float) -> None:
-        self.name, self.card, self.speeds = name, card, speeds
-
-
-def test_the_speed_of_a_node_is_compared_with_cards_of_its_type() -> None:
-    nodes: Any = [Node("a", "3060", sdxl=1.0), Node("b", "3060", sdxl=2.0), Node("c", "3060", sdxl=4.0)]
-    nodes.append(Node("d", "1070", sdxl=9.0))
-    ratios = speed_ratios(nodes)
-    assert ratios == pytest.approx(
-        {("a", "sdxl"): 2.0, ("b", "sdxl"): 1.0, ("c", "sdxl"): 0.5, ("d", "sdxl"): 1.0}
-    )

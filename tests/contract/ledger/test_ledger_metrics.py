@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from prometheus_client.core import Metric
+from prometheus_client import Metric
+from prometheus_client.parser import text_string_to_metric_families
 
 from common.failures import FAILURES
 from common.nodes import VRAM_CLASSES
@@ -15,9 +16,10 @@ from tests.scrape import total
 
 
 def told(bench: Bench) -> dict[str, Metric]:
-    totals, nodes = bench.ledger.accounts.totals(), bench.ledger.nodes.views()
-    families = (*work_metrics(totals), *backlog_metrics(totals, nodes), *fleet_metrics(totals, nodes))
-    return {metric.name: metric for metric in families}
+    """Every metric by name; a counter without its `_total`."""
+    totals, fleet = bench.ledger.accounts.totals(), bench.ledger.nodes.readings()
+    families = *work_metrics(totals), *backlog_metrics(totals, fleet.nodes), *fleet_metrics(totals, fleet)
+    return {metric.name: metric for metric in text_string_to_metric_families("".join(families))}
 
 
 def test_series_begin_at_0_with_the_first_lease(bench: Bench) -> None:
@@ -99,6 +101,27 @@ def test_a_node_that_is_gone_tells_no_watts_no_temperature_and_no_model(bench: B
     metrics = told(bench)
     assert [metrics[name].samples for name in names] == [[], [], []]
     assert total(metrics["farm_node_info"], state="offline") == 1
+
+
+def test_more_nodes_need_no_more_statements(bench: Bench) -> None:
+    def statements() -> int:
+        with bench.counted_statements() as sent:
+            told(bench)
+        return len(sent)
+
+    bench.join()
+    with_one = statements()
+    for number in range(4):
+        bench.join(f"node-{number}").beat(watts=100.0)
+    assert total(told(bench)["farm_nodes"]) == 5
+    assert statements() == with_one
+
+
+def test_the_time_of_idle_nodes_is_a_sum_over_their_states(bench: Bench) -> None:
+    for name, seconds in {"one": 60.0, "two": 30.0}.items():
+        bench.join(name).beat(idle_s=seconds)
+    bench.ledger.nodes.drain("two")
+    assert bench.ledger.accounts.totals().idle_seconds == {8: 90.0}
 
 
 def test_commits_tell_how_long_stages_took(bench: Bench) -> None:

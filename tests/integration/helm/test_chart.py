@@ -20,7 +20,6 @@ from coordinator.embedded.ports import kept_ports
 from coordinator.embedded.seaweed import weed_binary
 from coordinator.embedded.valkey import server_binary
 from coordinator.http import farm_routes
-from coordinator.metrics import FarmCollector
 from tests.command_words import parse_command, settings_variables
 from tests.integration.helm.rendering import CHART, HOOK, VALUES, Document, Release, Renderer
 from tests.waiting import until
@@ -360,7 +359,6 @@ def test_metrics_named_in_the_chart_are_told_by_the_farm(cluster: Release) -> No
         named |= set(re.findall(r"farm_[a-z_]+", str(document)))
     assert {"farm_demand_shots", "farm_money_info"} <= named
     assert [name for name in named if f"| `{name}` |" not in reference] == []
-    assert FarmCollector.__doc__
 
 
 def test_units_of_sizes_are_those_of_kubernetes(release: Release) -> None:
