@@ -8,10 +8,18 @@ from fastapi.responses import Response
 from common.errors import NotFound
 from coordinator.web.rendering import static_files
 
-router = APIRouter(prefix="/static")
+router = APIRouter()
 
 
-@router.get("/{digest}/{name}")
+@router.get("/favicon.ico")
+async def favicon() -> Response:
+    """The icon, where browsers look for it if a page names none. Needs no key."""
+    icon = static_files()["icon.svg"]
+    headers = {"Cache-Control": "public, max-age=86400"}
+    return Response(icon.data, media_type=icon.content_type, headers=headers)
+
+
+@router.get("/static/{digest}/{name}")
 async def file(digest: str, name: str) -> Response:
     """A file at the address that contains its hash; browsers keep it. Needs no key."""
     found = static_files().get(name)

@@ -389,6 +389,13 @@ def test_every_page_is_strict_about_what_runs(scene: Scene, path: str) -> None:
             assert not address.scheme, attributes
 
 
+def test_the_icon_is_where_browsers_look_for_it(scene: Scene) -> None:
+    with browser(scene) as anyone:
+        icon = anyone.get("/favicon.ico")
+    assert (icon.status_code, icon.headers["content-type"]) == (200, "image/svg+xml")
+    assert icon.text.startswith("<svg")
+
+
 def test_text_of_people_and_nodes_is_text(scene: Scene) -> None:
     with browser(scene, "operator") as operator:
         page = operator.get(f"/jobs/{scene.job}").text
