@@ -1,4 +1,4 @@
-"""`farm pull`: download the finished images of a job under the names that its manifest gives them."""
+"""Download the finished images of a job under the names that its manifest gives them."""
 
 from __future__ import annotations
 
@@ -7,20 +7,15 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import NamedTuple
 
 import httpx
-import typer
 from pydantic import BaseModel
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from common.errors import Invalid, Unavailable
-from common.units import counted
 from common.views import ExportView, ImageView
-from coordinator.cli import options
-from coordinator.cli.connection import connect
-from coordinator.cli.names import the_job
-from coordinator.cli.show import err, out, print_json
+from coordinator.cli.show import err
 from coordinator.client import FarmClient
 
 _EXTENSION = {"png": ".png", "webp": ".webp", "jpeg": ".jpg"}
@@ -38,33 +33,6 @@ class Pulled(BaseModel):
     kept: int
     #: Files of images that the farm has not stored yet.
     missing: int
-
-
-def pull_command(
-    job: options.Job,
-    folder: Annotated[
-        Path, typer.Argument(metavar="DIR", file_okay=False, help="Destination folder; created if missing.")
-    ],
-    parallel: Annotated[
-        int, typer.Option(metavar="N", min=1, max=64, help="Number of parallel downloads.")
-    ] = 4,
-    settings: options.SettingsFile = None,
-    as_json: options.AsJson = False,
-) -> None:
-    """Download the finished images of a job, named by the manifest's output pattern.
-
-    If the manifest lists `output.sizes`, each image is downloaded in these sizes. Can be run repeatedly, also
-    while the job is running: files that are already complete are skipped.
-
-    Example: `farm pull j-3f9c01aa pictures`
-    """
-    with connect(settings) as client:
-        pulled = pull(client, the_job(client, job).id, folder, parallel)
-    if as_json:
-        print_json(pulled)
-        return
-    still = f", {pulled.missing} not rendered yet" if pulled.missing else ""
-    out.say(f"{counted(pulled.fetched, 'file')} downloaded, {pulled.kept} up to date{still}: {pulled.folder}")
 
 
 def pull(client: FarmClient, job_id: str, folder: Path, parallel: int = 4) -> Pulled:

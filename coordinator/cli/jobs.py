@@ -185,4 +185,17 @@ def _steer(job: str, verb: JobVerb, done: str, settings: options.SettingsFile, a
 
 def _print_outcome(job: JobView, done: str, as_json: bool) -> None:
     stored = f"{job.counts.get('done', 0)} of {counted(job.images, 'image')} stored"
-    print_answer(job, f"job {job.id} ({job.name}) {done}; {stored}", as_json)
+    said = f"job {job.id} ({job.name}) {done}; {stored}"
+    print_answer(job, "; ".join(filter(None, (said, what_goes_on(job)))), as_json)
+
+
+def what_goes_on(job: JobView) -> str:
+    """Returns what of a paused or cancelled job is rendered all the same, and why; empty if nothing is."""
+    running = sum(job.counts.get(state, 0) for state in (ShotState.RUNNING, ShotState.DELIVERED))
+    waiting = job.counts.get(ShotState.WAITING, 0)
+    if job.intent == "paused" and running:
+        return f"{counted(running, 'shot')} that {'runs' if running == 1 else 'run'} already will finish"
+    if job.intent == "cancelled" and running + waiting:
+        goes = "goes" if running + waiting == 1 else "go"
+        return f"{counted(running + waiting, 'shot')} {goes} on for another job that wants the same"
+    return ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -14,6 +15,7 @@ from common.settings import Settings, load_settings
 from coordinator.cli import options
 from coordinator.cli.connection import client_of, connect
 from coordinator.cli.show import out, print_answer, print_json, table, whisper
+from coordinator.client import FarmClient
 from coordinator.embedded.addresses import local_url
 from coordinator.embedded.control import start_farm, stop_farm, supervisor_command
 from coordinator.embedded.home import Home
@@ -64,14 +66,34 @@ def down_command(settings: options.SettingsFile = None) -> None:
 
     Example: `farm down`
     """
-    home = Home(load_settings(settings).home.absolute())
-    ended = stop_farm(
-        home,
-        lambda: whisper(
-            "waiting for nodes to finish their pass; run `farm down` again to return it to the backlog"
-        ),
-    )
+    wanted = load_settings(settings)
+    home = Home(wanted.home.absolute())
+    ended = stop_farm(home, lambda: whisper(waiting_words(_busy_nodes(wanted))))
     out.say("the farm has stopped" if ended else f"no farm is running in {home.root}")
+
+
+def waiting_words(busy: Sequence[str]) -> str:
+    """Returns what `farm down` waits for; `busy` are the nodes that render."""
+    if not busy:
+        return "waiting for the processes of the farm to end"
+    passes = "its pass" if len(busy) == 1 else "their passes"
+    return f"waiting for {', '.join(busy)} to finish {passes}; run `farm down` again to skip that"
+
+
+def _busy_nodes(settings: Settings) -> list[str]:
+    """Returns the nodes of the farm of this home that have a batch; none if the farm does not answer."""
+    try:
+        with _own_client(settings) as client:
+            return [node.name for node in client.nodes() if node.batch_id]
+    except FarmError:
+        return []
+
+
+def _own_client(settings: Settings) -> FarmClient:
+    """Returns a client of the farm of this home."""
+    in_force = load_settings(Home(settings.home.absolute()).settings)
+    # What stands before the farm for others may not be there.
+    return client_of(in_force.model_copy(update={"public_url": local_url(in_force)}))
 
 
 def with_listen(settings: Settings, listen: str | None) -> Settings:
@@ -112,9 +134,7 @@ def invitation(settings: Settings, state: FarmState) -> list[str]:
 def page_words(settings: Settings, url: str) -> str:
     """Returns how to open the web page of the farm of this home, which others reach at `url`."""
     try:
-        in_force = load_settings(Home(settings.home.absolute()).settings)
-        # What stands before the farm for others may not be there yet.
-        with client_of(in_force.model_copy(update={"public_url": local_url(in_force)})) as client:
+        with _own_client(settings) as client:
             link = client.sign_in_link()
     except FarmError:
         return f"web page: {url}"

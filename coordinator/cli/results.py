@@ -1,4 +1,4 @@
-"""The cost table and contact sheet of a finished job."""
+"""What a finished job leaves: its cost table and its contact sheet."""
 
 from __future__ import annotations
 
@@ -9,13 +9,16 @@ from rich.table import Table
 
 from common.units import counted
 from common.views import CostTable, EstimateView, ImageView, JobView
-from coordinator.cli.contact_sheet import Picture, Sheet, write_contact_sheet
-from coordinator.cli.pull import files_of
-from coordinator.cli.show import duration, money, out, table
+from coordinator.cli.contact_sheet import NAME, Picture, Sheet, write_contact_sheet
+from coordinator.cli.download import files_of
+from coordinator.cli.lettering import remedy
+from coordinator.cli.show import duration, err, money, out, table, whisper
 from coordinator.client import FarmClient
 
 #: Seconds of rest that are worth a word.
 _WORTH_SAYING_S = 1.0
+#: Maximum number of characters without a font that a message names.
+_SOME = 12
 
 
 class Outcome(BaseModel):
@@ -79,6 +82,25 @@ def contact_sheet(client: FarmClient, job: JobView, folder: Path) -> Sheet:
         others += [each.path(folder) for each in more]
     title = f"{job.name}: {counted(len(pictures), 'image')}"
     return write_contact_sheet(pictures, folder, title, others=others)
+
+
+def tell_sheet(page: Path, png: Path) -> None:
+    """Print where the contact sheet is."""
+    out.say("contact sheet: ", (str(page), "bold"), f" and {png}")
+    if page.stem != NAME:
+        whisper(f"{NAME} already exists and was not overwritten")
+
+
+def warn_of_missing_fonts(sheet: Sheet) -> None:
+    if sheet.missing:
+        some = f"{sheet.missing[:_SOME]} …" if len(sheet.missing) > _SOME else sheet.missing
+        words = f"no installed font has {some}; {sheet.png.name} shows codes instead until you install"
+        err.say(f"{words} {remedy(sheet.missing)}", style="yellow")
+
+
+def sheet_words(url: str, job: JobView) -> str:
+    """Returns where the images of a job can be seen, at the farm with this address and in a folder."""
+    return f"contact sheet: {url}/jobs/{job.id}/sheet; with the images: farm pull {job.id} DIR"
 
 
 def cost_table(costs: CostTable) -> Table | str:

@@ -15,14 +15,19 @@ from common.errors import Invalid
 from common.settings import Settings, load_settings
 from common.units import counted
 from common.views import JobView
-from coordinator.cli import contact_sheet as contact_sheets
 from coordinator.cli import options
 from coordinator.cli.connection import connect
-from coordinator.cli.lettering import remedy
+from coordinator.cli.download import Pulled, pull
 from coordinator.cli.plan_page import show_plan
 from coordinator.cli.planning import read_manifest
-from coordinator.cli.pull import Pulled, pull
-from coordinator.cli.results import Outcome, contact_sheet, outcome, show_outcome
+from coordinator.cli.results import (
+    Outcome,
+    contact_sheet,
+    outcome,
+    show_outcome,
+    tell_sheet,
+    warn_of_missing_fonts,
+)
 from coordinator.cli.show import err, out, print_json, whisper
 from coordinator.cli.submit import plan_for, require_possible, submit, tell, warn_of_waits
 from coordinator.cli.watch import follow, is_over, require_success
@@ -31,9 +36,6 @@ from coordinator.embedded.control import start_farm, stop_farm
 from coordinator.embedded.home import Home
 from coordinator.embedded.state import Narrator, supervisor_pid
 from coordinator.submission.plan import make_plan
-
-#: Maximum number of characters without a font that a message names.
-_SOME = 12
 
 
 class RunReport(Outcome):
@@ -138,10 +140,7 @@ def _watch_own(client: FarmClient, job_id: str, *, give_up: bool) -> JobView:
 def _collect(client: FarmClient, job: JobView, folder: Path) -> RunReport:
     pulled = pull(client, job.id, folder)
     sheet = contact_sheet(client, job, folder)
-    if sheet.missing:
-        some = f"{sheet.missing[:_SOME]} …" if len(sheet.missing) > _SOME else sheet.missing
-        words = f"no installed font has {some}; {sheet.png.name} shows codes instead until you install"
-        err.say(f"{words} {remedy(sheet.missing)}", style="yellow")
+    warn_of_missing_fonts(sheet)
     return RunReport(**dict(outcome(client, job)), pulled=pulled, page=sheet.page, sheet=sheet.png)
 
 
@@ -152,9 +151,7 @@ def _print_report(rendered: RunReport) -> None:
     files = counted(number, "file" if number > rendered.job.images else "image")
     out.print("")
     out.say(f"{files} in {pulled.folder}, {pulled.fetched} of them new")
-    out.say("contact sheet: ", (str(rendered.page), "bold"), f" and {rendered.sheet}")
-    if rendered.page.stem != contact_sheets.NAME:
-        whisper(f"{contact_sheets.NAME} already exists and was not overwritten")
+    tell_sheet(rendered.page, rendered.sheet)
 
 
 def _print_next_steps(manifest: str, settings_file: Path | None, started: bool) -> None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from pydantic import BaseModel
-from rich.console import RenderableType
+from rich.console import Group, RenderableType
 
 from common.errors import Unavailable
 from common.settings import load_settings
 from common.terminal import styled, styled_lines
 from common.units import counted
-from common.views import StatusView
+from common.views import JobSummary, StatusView
 from coordinator.cli import options
 from coordinator.cli.connection import connect
 from coordinator.cli.jobs import jobs_table, stopped
@@ -24,6 +26,8 @@ from coordinator.embedded.state import FarmState, read_state, supervisor_pid
 from coordinator.explain.fleet import idle_sentences, slow_sentences
 
 _LATEST_JOBS = 10
+#: Statuses of jobs that need nothing any more; one with failed shots waits for a retry or an acceptance.
+_OVER = ("done", "cancelled")
 
 
 class Status(BaseModel):
@@ -91,7 +95,7 @@ def _blocks(local: FarmState | None, view: StatusView | None) -> list[Renderable
         nodes_table(view.nodes) if view.nodes else "no node has joined yet; start one with `farm-node run`"
     )
     blocks.append(_queues(view) if view.queues else "no queues yet")
-    blocks.append(jobs_table(view.jobs[:_LATEST_JOBS]) if view.jobs else "no jobs")
+    blocks.append(jobs_block(view.jobs))
     problems = _problems(view)
     if problems:
         pointer = "for details: `farm explain JOB`, `farm explain NODE` or `farm explain SHOT`"
@@ -99,6 +103,17 @@ def _blocks(local: FarmState | None, view: StatusView | None) -> list[Renderable
     requests, tickets = round(view.requests_per_minute), round(view.tickets_per_minute)
     blocks.append(f"{counted(requests, 'request')}, {counted(tickets, 'ticket')} in the last minute")
     return blocks
+
+
+def jobs_block(jobs: Sequence[JobSummary]) -> RenderableType:
+    """Returns the latest jobs that go on or need someone's action; the others are counted."""
+    going = [job for job in jobs if job.status not in _OVER]
+    more = len(jobs) - len(going[:_LATEST_JOBS])
+    others = f"{counted(more, 'other job')}: `farm jobs` lists all" if more else ""
+    if not going:
+        return "; ".join(filter(None, ("no job goes on", others)))
+    shown = jobs_table(going[:_LATEST_JOBS])
+    return Group(shown, styled(others, style="dim")) if others else shown
 
 
 def _problems(view: StatusView) -> list[str]:

@@ -20,8 +20,8 @@ from coordinator.cli import options
 from coordinator.cli.connection import connect
 from coordinator.cli.jobs import over_budget, stopped
 from coordinator.cli.names import the_job
-from coordinator.cli.results import outcome, show_outcome
-from coordinator.cli.show import duration, err, money, print_json
+from coordinator.cli.results import outcome, sheet_words, show_outcome
+from coordinator.cli.show import duration, err, money, out, print_json
 from coordinator.client import FarmClient
 from coordinator.explain.fleet import in_service
 
@@ -79,6 +79,8 @@ def watch_to_the_end(client: FarmClient, job_id: str, *, as_json: bool) -> None:
         print_json(ended)
     else:
         show_outcome(ended)
+        if job.counts.get("done"):
+            out.say(sheet_words(client.url, job))
     require_success(ended.job)
 
 

@@ -69,7 +69,7 @@ def pulled(house: Farmhouse, file: str, images: int) -> dict[str, bytes]:
     """Pixels by name of all pictures that a manifest makes."""
     job = house.json("submit", file, "--yes", "--watch")["job"]
     assert job["counts"] == {"done": images}, job
-    house.farm("pull", job["id"], "pictures")
+    house.farm("pull", job["id"], "pictures", "--no-sheet")
     pictures = {}
     for picture in (house.folder / "pictures").iterdir():
         with Image.open(picture) as image:

@@ -113,7 +113,7 @@ def test_a_pull_that_waits_for_a_store_ends_at_once_and_the_next_one_fetches_all
                 until(lambda: speaks_to(pulling.pid, s3.endpoint))
                 assert interrupted(pulling) == []
             s3.child.process.send_signal(signal.SIGCONT)
-            assert house.json("pull", job, "pulled")["fetched"] == 4
+            assert house.json("pull", job, "pulled", "--no-sheet")["fetched"] == 4
             assert {one.suffix for one in (house.folder / "pulled").iterdir()} == {".png"}
 
 

@@ -126,7 +126,7 @@ def test_the_units_make_a_farm_that_renders_and_returns_to_its_backup(box: Box, 
     # What `helm test` runs in its pod.
     script = renderer.render(VALUES["least"]).container("test")["args"][0]
     run("sh", "-ec", script, folder=box.folder, environment=box.operator())
-    box.farm("pull", "helm-test", "pictures")
+    box.farm("pull", "helm-test", "pictures", "--no-sheet")
     assert len(list((box.etc / "pictures").rglob("*.png"))) == 1
 
     copy = str(box.folder / "monday.sqlite")

@@ -163,7 +163,9 @@ def test_a_rejected_picture_is_replaced_under_its_name_and_a_deleted_one_is_gone
     assert f"rejected from {job}" in said
     assert f"replaces it in {job} with seed {second.seed + 1}" in said
     assert ended(farm, job).counts == {"done": 2}
-    assert "1 file downloaded, 1 up to date" in farm.farm("pull", job, "kiwis").stdout
+    pulled = unwrapped(farm.farm("pull", job, "kiwis").stdout)
+    assert "1 file downloaded, 1 up to date: kiwis" in pulled
+    assert "contact sheet: kiwis/contact-sheet.html and kiwis/contact-sheet.png" in pulled
     assert file.read_bytes() != before
     (row,) = farm.json("status")["farm"]["jobs"][:1]
     assert row["counts"] == {"done": 2}

@@ -1,4 +1,4 @@
-"""What `farm status`, `farm jobs` and `farm watch` say of what does not go on by itself."""
+"""What `farm status`, `farm jobs`, `farm watch` and `farm pull` say of what goes on, and of what does not."""
 
 from __future__ import annotations
 
@@ -8,7 +8,11 @@ from common.errors import OverBudget
 from common.messages import CardFacts
 from common.units import GIB
 from common.views import BudgetView, JobSummary, JobView, NodeView
-from coordinator.cli.jobs import over_budget, stopped
+from coordinator.cli.jobs import over_budget, stopped, what_goes_on
+from coordinator.cli.local import waiting_words
+from coordinator.cli.pull import without_file
+from coordinator.cli.show import out
+from coordinator.cli.status import jobs_block
 from coordinator.cli.watch import require_success
 from coordinator.explain.fleet import idle_sentences
 
@@ -72,3 +76,55 @@ def test_a_job_that_spent_its_budget_shows_cost_limit_overshoot_and_what_is_undo
 def test_a_job_below_its_budget_or_done_is_not_stopped_by_it() -> None:
     assert over_budget(job(0.5, waiting=3)) is None
     assert over_budget(job(1.25, done=5)) is None
+
+
+@pytest.mark.parametrize(
+    ("intent", "counts", "said"),
+    [
+        ("paused", {"running": 188, "waiting": 9}, "188 shots that run already will finish"),
+        ("paused", {"delivered": 1}, "1 shot that runs already will finish"),
+        ("paused", {"waiting": 9, "done": 3}, ""),
+        (
+            "cancelled",
+            {"waiting": 100, "running": 64, "cancelled": 6},
+            "164 shots go on for another job that wants the same",
+        ),
+        ("cancelled", {"cancelled": 6, "done": 1}, ""),
+        ("active", {"running": 6}, ""),
+    ],
+)
+def test_pause_and_cancel_say_what_goes_on(intent: str, counts: dict[str, int], said: str) -> None:
+    assert what_goes_on(job(0.0, **counts).model_copy(update={"intent": intent})) == said
+
+
+@pytest.mark.parametrize(
+    ("counts", "said"),
+    [
+        ({"done": 3}, ""),
+        ({"done": 3, "cancelled": 60}, ", 60 images cancelled"),
+        ({"done": 3, "waiting": 1, "running": 1, "failed": 1}, ", 2 images not rendered yet, 1 image failed"),
+        ({"accepted": 2, "unschedulable": 1}, ", 1 image without a card that can render them"),
+    ],
+)
+def test_a_pull_says_why_images_have_no_file(counts: dict[str, int], said: str) -> None:
+    assert without_file(job(0.0, **counts)) == said
+
+
+def test_jobs_that_have_ended_leave_the_status() -> None:
+    def shown(*statuses: str) -> str:
+        jobs = [job(0.0, done=1).model_copy(update={"status": each, "id": f"j-{each}"}) for each in statuses]
+        with out.capture() as captured:
+            out.print(jobs_block(jobs))
+        return captured.get()
+
+    assert "j-done" not in shown("running", "done", "paused")
+    assert "1 other job: `farm jobs` lists all" in shown("running", "done", "paused")
+    assert "other" not in shown("running")
+    assert shown("done", "cancelled") == "no job goes on; 2 other jobs: `farm jobs` lists all\n"
+    assert shown() == "no job goes on\n"
+
+
+def test_the_end_of_a_farm_waits_for_passes_only_where_some_run() -> None:
+    assert waiting_words([]) == "waiting for the processes of the farm to end"
+    assert waiting_words(["a"]).startswith("waiting for a to finish its pass; run `farm down` again")
+    assert "a, b to finish their passes" in waiting_words(["a", "b"])
