@@ -82,6 +82,7 @@ class NodeState(StrEnum):
     QUARANTINED = "quarantined"
     SELFTEST = "selftest"
     LOST = "lost"
+    FORGOTTEN = "forgotten"
 
 
 #: States of a node that accepts work now, or will after finishing its current work.
@@ -104,6 +105,7 @@ class NodeEvent(StrEnum):
     LEFT = "left"
     SILENT = "silent"
     HEARD = "heard"
+    FORGOTTEN = "forgotten"
 
 
 S = TypeVar("S", bound=StrEnum)
@@ -195,7 +197,7 @@ def _batch() -> Iterator[Transition[BatchState, BatchEvent]]:
 
 def _node() -> Iterator[Transition[NodeState, NodeEvent]]:
     s, e = NodeState, NodeEvent
-    for source in (s.READY, s.OFFLINE, s.LOST):
+    for source in (s.READY, s.OFFLINE, s.LOST, s.FORGOTTEN):
         yield Transition(source, e.JOINED, s.READY, "the node restarts")
     for source in (s.QUARANTINED, s.SELFTEST):
         yield Transition(source, e.JOINED, s.SELFTEST, "a restart does not restore trust")
@@ -227,6 +229,8 @@ def _node() -> Iterator[Transition[NodeState, NodeEvent]]:
     yield Transition(s.READY, e.SILENT, s.LOST, "no heartbeat for the duration of a lease")
     yield Transition(s.SELFTEST, e.SILENT, s.QUARANTINED, "no heartbeat during its self-test")
     yield Transition(s.LOST, e.HEARD, s.READY, "a heartbeat arrives again")
+    for source in (s.OFFLINE, s.LOST):
+        yield Transition(source, e.FORGOTTEN, s.FORGOTTEN, "the operator says that it does not come back")
 
 
 SHOT = Machine("shot", (ShotState.WAITING, ShotState.UNSCHEDULABLE), tuple(_shot()))

@@ -44,7 +44,7 @@ from common.views import (
 from common.webhooks import IssuedWebhook, NewWebhook, WebhookAnswer, WebhookView
 
 #: What an operator may ask of a node.
-NodeVerb = Literal["drain", "pause", "resume", "quarantine", "forgive"]
+NodeVerb = Literal["drain", "pause", "resume", "quarantine", "forgive", "forget"]
 
 
 class FarmClient(SyncFarm):

@@ -1,4 +1,4 @@
-"""`farm nodes`, and commands for one node: `farm node drain`, `pause`, `resume`, `quarantine`, `forgive`."""
+"""`farm nodes`, and commands for one node: `farm node drain`, `pause`, `resume` and others."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ Reason = Annotated[
 
 node_app = typer.Typer(
     cls=CommandGroup,
-    help="Control one node: drain, pause, resume, quarantine, forgive.",
+    help="Control one node: drain, pause, resume, quarantine, forgive, forget.",
     no_args_is_help=True,
 )
 
@@ -106,6 +106,19 @@ def forgive_command(
     Example: `farm node forgive workshop`
     """
     _steer(node, "forgive", "", settings, as_json)
+
+
+@node_app.command("forget", cls=Command)
+def forget_command(
+    node: Node, settings: options.SettingsFile = None, as_json: options.AsJson = False
+) -> None:
+    """Leave a node that does not come back out of lists, metrics and alerts.
+
+    Its images, costs and measured speeds remain; if it joins again, it is as it was.
+
+    Example: `farm node forget workshop`
+    """
+    _steer(node, "forget", "", settings, as_json)
 
 
 def nodes_table(nodes: Sequence[NodeView]) -> Table:

@@ -156,5 +156,7 @@ def _comeback(node: NodeFacts) -> str:
             return f"wait for the self-test, or trust it now with `farm node forgive {name}`"
         case NodeState.LOST:
             return f"check that {name} is on and can reach the farm; `farm-node run` restarts it"
+        case NodeState.FORGOTTEN:
+            return f"`farm-node run` on {name} makes it known again"
         case NodeState.READY | NodeState.BUSY:
             return ""

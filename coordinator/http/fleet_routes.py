@@ -1,10 +1,11 @@
-"""Nodes as operators and owners see them: list, drain, pause, resume, quarantine, forgive."""
+"""Nodes as operators and owners see them: list, drain, pause, resume, quarantine, forgive, forget."""
 
 from __future__ import annotations
 
 from fastapi import APIRouter
 
 from common.scopes import Caller
+from common.states import NodeState
 from common.views import NodeView, NodeWish, Who
 from coordinator.http.access import READING, TheAct, TheBounds, TheCaller, TheFarm, allow
 
@@ -50,6 +51,17 @@ def forgive(node_id: str, farm: TheFarm, act: TheAct) -> NodeView:
     """End the quarantine immediately and clear the failure record."""
     farm.ledger.nodes.forgive(node_id, act=act)
     return farm.node(node_id)
+
+
+@router.post("/{node_id}/forget", dependencies=[allow("operate")])
+def forget(node_id: str, farm: TheFarm, act: TheAct) -> NodeView:
+    """Leave a node that is offline or lost out of lists, metrics and alerts, until it joins again.
+
+    What it rendered and cost remains. 409: it may still work.
+    """
+    before = farm.node(node_id)
+    farm.ledger.nodes.forget(node_id, act=act)
+    return before.model_copy(update={"state": NodeState.FORGOTTEN.value, "reason": ""})
 
 
 def _who(wish: NodeWish, caller: Caller) -> Who:

@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Connection, Row, Select, Table, and_, func
 from common.cost import Cost, attempt_cost, estimated_joules, idle_cost
 from common.errors import Invalid
 from common.messages import Spent
-from common.states import AttemptState
+from common.states import AttemptState, NodeState
 from common.views import CostRow
 from coordinator.ledger.key_usage import budgets
 from coordinator.ledger.records import Totals, WorkLabels
@@ -265,7 +265,8 @@ def _add_nodes(connection: Connection, found: Totals) -> None:
     by = nodes.c.vram_class, nodes.c.state
     sums = _sums(nodes, "idle_s", "idle_joules", "idle_cost", "idle_electricity")
     for size, state, number, *idle in connection.execute(select(*by, func.count(), *sums).group_by(*by)):
-        found.nodes[size, state] = number
+        if state != NodeState.FORGOTTEN:
+            found.nodes[size, state] = number
         parts = found.idle_seconds, found.idle_joules, found.idle_cost, found.idle_electricity
         for part, value in zip(parts, idle, strict=True):
             part[size] = part.get(size, 0.0) + value

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Row, select
 
 from common.states import NodeState
 from coordinator.explain import CandidateNode, First, LaneWork, NodeFacts, NodeRefusal
-from coordinator.ledger.fleet import in_service
+from coordinator.ledger.fleet import in_service, is_known
 from coordinator.ledger.rules import Rules
 from coordinator.ledger.schema import nodes
 from coordinator.scheduling.backlog import Backlog
@@ -42,9 +42,10 @@ class Eligibility:
     def at(
         cls, connection: Connection, backlog: Backlog, rules: Rules, now: float, owner: str | None
     ) -> Eligibility:
-        rows = connection.execute(select(nodes).order_by(nodes.c.id))
-        fleet, serving = backlog.nodes(), in_service(connection, backlog)
-        return cls(backlog, rules, now, {row.id: row for row in rows}, fleet, serving, owner)
+        known = select(nodes).where(is_known()).order_by(nodes.c.id)
+        rows = {row.id: row for row in connection.execute(known)}
+        fleet = {node_id: node for node_id, node in backlog.nodes().items() if node_id in rows}
+        return cls(backlog, rules, now, rows, fleet, in_service(connection, backlog), owner)
 
     def node(self, name: str) -> NodeFacts:
         row = self.rows[name]

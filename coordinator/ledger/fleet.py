@@ -5,13 +5,18 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, Table, exists, or_, select
+from sqlalchemy import ColumnElement, Connection, Row, Select, Table, exists, or_, select
 
 from common.embeddings import encoding_versions
 from common.states import AttemptState, BatchState, NodeState
 from coordinator.ledger.schema import attempts, batches, loads, nodes, plain, speeds
 from coordinator.scheduling.backlog import Backlog
 from coordinator.scheduling.member import Member, card_of
+
+
+def is_known() -> ColumnElement[bool]:
+    """Whether a node was not forgotten."""
+    return nodes.c.state != plain(NodeState.FORGOTTEN)
 
 
 def members(connection: Connection, node_ids: Collection[str] | None = None) -> dict[str, Member]:

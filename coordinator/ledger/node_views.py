@@ -11,7 +11,7 @@ from common.messages import CardFacts
 from common.states import GONE, BatchState
 from common.views import NodeView, SlowPathView
 from coordinator.ledger.database import columns_of
-from coordinator.ledger.fleet import members
+from coordinator.ledger.fleet import is_known, members
 from coordinator.ledger.records import NodeReading
 from coordinator.ledger.schema import batches, nodes, plain
 from coordinator.scheduling.member import Member
@@ -19,11 +19,12 @@ from coordinator.scheduling.slow_path import SlowPath
 
 
 def node_views(connection: Connection, slow: Mapping[str, Mapping[str, SlowPath]]) -> list[NodeView]:
-    """All nodes that ever joined, sorted by name; `slow` has the slow paths by node and model."""
+    """All nodes that joined and were not forgotten, sorted by name; `slow` is by node and model."""
     held = batches.c.node_id == nodes.c.id, batches.c.state == plain(BatchState.LEASED)
     query = (
         select(nodes, batches.c.id.label("batch_id"))
         .select_from(nodes.outerjoin(batches, and_(*held)))
+        .where(is_known())
         .order_by(nodes.c.id)
     )
     known = members(connection)
@@ -35,7 +36,7 @@ def node_views(connection: Connection, slow: Mapping[str, Mapping[str, SlowPath]
 def node_readings(connection: Connection, known: Mapping[str, Member]) -> list[NodeReading]:
     """Of these nodes, by ID, sorted by name."""
     columns = (nodes.c[name] for name in ("id", *NodeReading._fields[1:]))
-    rows = connection.execute(select(*columns).order_by(nodes.c.id))
+    rows = connection.execute(select(*columns).where(is_known()).order_by(nodes.c.id))
     return [NodeReading(known[row[0]], *row[1:]) for row in rows if row[0] in known]
 
 

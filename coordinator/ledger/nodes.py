@@ -13,7 +13,7 @@ from common.errors import Conflict, Gone, NotFound
 from common.fit import peak_limit
 from common.messages import Heartbeat, HeartbeatAnswer, Holdings, Join, Listen, Measurements, NewHoldings
 from common.nodes import Card
-from common.states import BatchEvent, NodeEvent, NodeState, ShotEvent, ShotState
+from common.states import GONE, BatchEvent, NodeEvent, NodeState, ShotEvent, ShotState
 from common.views import MemoryView, NodeView, Who
 from coordinator.ledger import trust
 from coordinator.ledger.endings import end_held
@@ -83,7 +83,7 @@ class Nodes:
             return answer_listeners(connection, calls)
 
     def views(self) -> list[NodeView]:
-        """All nodes that ever joined, sorted by name."""
+        """All nodes that joined and were not forgotten, sorted by name."""
         with self.transactions.backlog() as backlog:
             slow = backlog.slow_paths()
         with self.transactions.read() as connection:
@@ -169,6 +169,18 @@ class Nodes:
         with self.transactions.write(act) as write:
             trust.forgive(write, node_row(write.connection, node_id))
 
+    def forget(self, node_id: str, *, act: Act | None = None) -> None:
+        """Leave a node that is offline or lost out of lists, metrics and alerts, until it joins again.
+
+        Its row remains, for its costs and measurements. Raises Conflict for a node that may still work.
+        """
+        with self.transactions.write(act) as write:
+            node = node_row(write.connection, node_id)
+            _must_be_gone(node, since=write.now - self.rules.timing.lease_s)
+            # Should it call again, it is told to join.
+            again = {"incarnation": node.incarnation + 1}
+            move_node(write, node_id, NodeState(node.state), NodeEvent.FORGOTTEN, **again)
+
 
 def _join(write: Write, rules: Rules, join: Join) -> JoinedNode:
     card = card_of(join.card.model_dump())
@@ -247,6 +259,17 @@ def _look_again(write: Write, card: Card, rules: Rules) -> None:
             ids = write.connection.scalars(fitting).all()
             facts: dict[str, Any] = {"min_class": card.vram_class, "failure": "", "reason": ""}
             move_shots(write, ids, ShotState.UNSCHEDULABLE, ShotEvent.FITS, **facts)
+
+
+def _must_be_gone(node: Row[Any], since: float) -> None:
+    """Raises Conflict for a node that has an order to fulfil, or was drained and has called `since`."""
+    if node.state not in GONE:
+        raise Conflict(
+            f"node {node.id} is {node.state}; it can be forgotten once it is offline or lost: stop it, or "
+            f"`farm node drain {node.id}`"
+        )
+    if node.state == NodeState.OFFLINE and node.decided_by != "owner" and node.seen_at >= since:
+        raise Conflict(f"node {node.id} is drained but still runs, and would join again: stop it first")
 
 
 def _decision(done: str, who: str, reason: str) -> str:

@@ -255,7 +255,7 @@ class NodeReading(NamedTuple):
 
 
 class FleetReadings(NamedTuple):
-    #: All nodes that ever joined.
+    #: All nodes that joined and were not forgotten.
     nodes: list[NodeReading]
     #: By node and model.
     slow: dict[str, dict[str, SlowPath]]

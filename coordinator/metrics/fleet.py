@@ -12,8 +12,9 @@ from coordinator.scheduling.member import Member
 
 
 def fleet_metrics(totals: Totals, fleet: FleetReadings) -> Iterator[str]:
-    classes = {vram_class for vram_class, _ in totals.nodes}
-    states = {(vram_class, state.value): 0 for vram_class in sorted(classes) for state in NodeState}
+    classes = sorted({vram_class for vram_class, _ in totals.nodes})
+    shown = [state.value for state in NodeState if state is not NodeState.FORGOTTEN]
+    states = {(vram_class, state): 0 for vram_class in classes for state in shown}
     yield gauge("farm_nodes", "Nodes by state.", ("vram_class", "state"), states | totals.nodes)
     yield from _heartbeats(fleet)
     yield from _facts(fleet)

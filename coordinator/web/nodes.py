@@ -1,4 +1,4 @@
-"""Nodes and models: what they are, what they do and why they idle; drain, pause, quarantine, forgive."""
+"""Nodes and models: what they are, what they do and why they idle; and what operators do with them."""
 
 from __future__ import annotations
 
@@ -63,12 +63,13 @@ VERBS: dict[str, Verb] = {
     "resume": lambda farm, node, reason, act: farm.ledger.nodes.resume(node, act=act),
     "quarantine": lambda farm, node, reason, act: farm.ledger.nodes.quarantine(node, reason, act=act),
     "forgive": lambda farm, node, reason, act: farm.ledger.nodes.forgive(node, act=act),
+    "forget": lambda farm, node, reason, act: farm.ledger.nodes.forget(node, act=act),
 }
 
 
 @router.post("/nodes/{node_id}/{verb}")
 def steer(visitor: TheVisitor, node_id: str, verb: str, form: TheForm) -> Response:
-    """Drain, pause, resume, quarantine or forgive a node."""
+    """Drain, pause, resume, quarantine, forgive or forget a node."""
     if verb not in VERBS:
         raise NotFound("there is no such page")
     if not visitor.may_operate:

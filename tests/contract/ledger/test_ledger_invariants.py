@@ -255,6 +255,7 @@ class Walk:
                 lambda: ledger.nodes.leave(name, self.nodes[name].joined.incarnation),
                 lambda: ledger.nodes.pause(name, who=who),
                 lambda: ledger.nodes.quarantine(name),
+                lambda: ledger.nodes.forget(name),
             ]
             # Else most nodes would be out of service, and nothing more would happen.
             self.random.choice(usual * 2 + rare)()

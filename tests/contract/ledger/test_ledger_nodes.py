@@ -38,6 +38,37 @@ def test_a_process_that_joins_again_is_refused_once_another_has_its_name(bench: 
     assert bench.join(process="third").joined.incarnation == 4
 
 
+def test_a_forgotten_node_is_known_again_once_it_joins(bench: Bench) -> None:
+    node = bench.join()
+    node.beat(idle_s=60.0)
+    with pytest.raises(Conflict, match="it can be forgotten once it is offline or lost"):
+        bench.ledger.nodes.forget("node")
+    bench.ledger.nodes.leave("node", node.joined.incarnation)
+    bench.ledger.nodes.forget("node")
+
+    assert (bench.ledger.nodes.views(), bench.ledger.nodes.readings().nodes) == ([], [])
+    totals = bench.ledger.accounts.totals()
+    assert (totals.nodes, totals.idle_seconds) == ({}, {8: 60.0})
+    with pytest.raises(NotFound):
+        bench.ledger.explain("node", version="1")
+    with pytest.raises(Gone, match="was restarted"):
+        node.beat()
+    bench.restart()
+    bench.submit(placed(1))
+    bench.join().lease()
+    assert [one.state for one in bench.ledger.nodes.views()] == ["busy"]
+
+
+def test_a_drained_node_is_not_forgotten_while_it_runs(bench: Bench) -> None:
+    bench.join().beat()
+    bench.ledger.nodes.drain("node")
+    with pytest.raises(Conflict, match="still runs, and would join again"):
+        bench.ledger.nodes.forget("node")
+    bench.clock.now += TIMING.lease_s + 1
+    bench.ledger.nodes.forget("node")
+    assert bench.ledger.nodes.views() == []
+
+
 def test_beats_of_an_older_incarnation_or_with_a_wrong_token_are_gone(bench: Bench) -> None:
     bench.submit(placed(1))
     old = bench.join()

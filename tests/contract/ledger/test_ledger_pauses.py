@@ -133,6 +133,6 @@ def test_a_paused_node_that_is_distrusted_stays_paused_and_keeps_whose_pause_it_
 
 def test_verbs_on_a_node_that_never_joined_name_it(bench: Bench) -> None:
     nodes = bench.ledger.nodes
-    for verb in (nodes.drain, nodes.pause, nodes.resume, nodes.quarantine, nodes.forgive):
+    for verb in (nodes.drain, nodes.pause, nodes.resume, nodes.quarantine, nodes.forgive, nodes.forget):
         with pytest.raises(NotFound, match="nobody"):
             verb("nobody")

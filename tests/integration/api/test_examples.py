@@ -119,6 +119,12 @@ def of_node(*verbs: str) -> Callable[[Stage], Names]:
     return names
 
 
+def of_left(stage: Stage) -> Names:
+    node = stage.node()
+    node.leave()
+    return {examples.NODE: node.joined.node_id}
+
+
 def of_key(stage: Stage) -> Names:
     name = f"key-{stage.fresh()}"
     stage.farm.farm.create_key(NewKey(name=name, owner="ana", scopes=("read",)), ACT)
@@ -196,6 +202,7 @@ NEEDS: dict[str, Callable[[Stage], Names]] = {
     "POST /v1/images/{sha256}/delete": of_stored,
     "POST /v1/nodes/{node_id}/resume": of_node("pause"),
     "POST /v1/nodes/{node_id}/forgive": of_node("quarantine"),
+    "POST /v1/nodes/{node_id}/forget": of_left,
     "POST /v1/keys": of_new_key,
     "POST /v1/claims": of_ticket,
     "POST /v1/batches/{batch_id}/reports": of_upload,

@@ -56,7 +56,10 @@ NEEDS = {
     "POST /v1/webhooks/{webhook_id}/test": "operate + submit",
     "DELETE /v1/webhooks/{webhook_id}": "operate + submit",
     "GET /v1/nodes": "read-all + read",
-    **{f"POST /v1/nodes/{{node_id}}/{verb}": "operate" for verb in ("drain", "quarantine", "forgive")},
+    **{
+        f"POST /v1/nodes/{{node_id}}/{verb}": "operate"
+        for verb in ("drain", "quarantine", "forgive", "forget")
+    },
     **{f"POST /v1/nodes/{{node_id}}/{verb}": "operate node" for verb in ("pause", "resume")},
     "GET /v1/catalog": "read node",
     "GET /v1/models": "read-all node + read",

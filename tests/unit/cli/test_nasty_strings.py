@@ -114,6 +114,7 @@ COMMANDS = {
     "node resume": Case(("node", "resume", NODE)),
     "node quarantine": Case(("node", "quarantine", NODE)),
     "node forgive": Case(("node", "forgive", NODE)),
+    "node forget": Case(("node", "forget", NODE)),
 }
 NODE_COMMANDS = {
     "run": ("run", "--card", "card.yaml"),
