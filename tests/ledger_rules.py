@@ -150,6 +150,9 @@ def _recounted(connection: Connection) -> Counter[Any]:
             labels = image.model, image.lane, image.vram_class
             found[Tally("rejected_images", *labels)] += 1
             found[Tally("rejected_cost", *labels)] += image.cost
+    for job in _rows(connection, jobs):
+        found[Tally("owner_cost", "", "", 0, job.owner)] += job.cost
+        found[Tally("owner_images", "", "", 0, job.owner)] += job.rendered
     return found
 
 

@@ -104,6 +104,7 @@ def waiting(backlog: Backlog) -> Totals:
     found = Totals()
     for line, number in backlog.lines.items():
         job = backlog.jobs[line.job_id]
+        found.owner_cost.setdefault(job.owner, 0.0)
         queue = job.lane, line.min_class
         found.waiting[queue] = found.waiting.get(queue, 0) + number
         found.oldest_waiting[queue] = min(found.oldest_waiting.get(queue, job.submitted_at), job.submitted_at)
@@ -146,6 +147,10 @@ def _read(found: Totals, kind: str, labels: WorkLabels, label: str, value: float
             found.electricity[labels] = found.electricity.get(labels, 0.0) + value
         case "rejected_cost":
             found.rejected_cost[labels] = value
+        case "owner_cost":
+            found.owner_cost[label] = value
+        case "owner_images":
+            found.owner_images[label] = int(value)
         case _ if kind in _BY_LABEL:
             getattr(found, _BY_LABEL[kind])[labels, label] = value
         case _ if kind in _COUNTS:

@@ -310,6 +310,9 @@ class Totals:
     #: Number and cost, by labels, of stored images that every job that had them has rejected.
     rejected_images: dict[WorkLabels, int] = field(default_factory=dict)
     rejected_cost: dict[WorkLabels, float] = field(default_factory=dict)
+    #: Cost of the jobs of each owner, of whom work waits or who had some, and images rendered for them.
+    owner_cost: dict[str, float] = field(default_factory=dict)
+    owner_images: dict[str, int] = field(default_factory=dict)
     #: Pipeline loads by labels.
     loads: dict[WorkLabels, int] = field(default_factory=dict)
     #: Seconds, joules and cost of idle nodes, by class.

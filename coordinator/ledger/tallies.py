@@ -32,12 +32,13 @@ class Tally(NamedTuple):
     """Key of one sum."""
 
     #: `attempts`, `failures`, `running`, `seconds`, `joules`, `cost`, `electricity`, `volunteered`, `loads`,
-    #: `batches`, `use_seconds`, `use_cost`, `rejected_images`, `rejected_cost`.
+    #: `batches`, `use_seconds`, `use_cost`, `rejected_images`, `rejected_cost`; with an owner as their only
+    #: label `owner_cost` and `owner_images`.
     kind: str
     model: str
     lane: str
     vram_class: int
-    #: Depends on the kind: outcome, kind of failure, phase, energy method, kind of cost, or use.
+    #: Depends on the kind: outcome, kind of failure, phase, energy method, kind of cost, use, or owner.
     label: str = ""
 
 
@@ -87,7 +88,7 @@ class Sums:
     def write(self, connection: Connection, now: float) -> None:
         self.charges.write(connection)
         sums = [tally._asdict() | {"value": value} for tally, value in self.tallies.items()]
-        add_to(connection, tallies, ("kind", "model", "lane", "vram_class", "label"), ("value",), sums)
+        add_to(connection, tallies, Tally._fields, ("value",), sums)
         counts = [
             {"job_id": job_id, "state": state, "shots": shots}
             for (job_id, state), shots in self.shots.items()
@@ -126,6 +127,7 @@ class Sums:
         ):
             rows = [{name: whose, "day": day, column: amount} for whose, amount in sums.items() if amount]
             add_to(connection, table, (name, "day"), (column,), rows)
+        _count_owners(connection, of_owners, images)
 
     def _reopen(self, connection: Connection) -> None:
         """Record that jobs have unfinished work again."""
@@ -135,6 +137,17 @@ class Sums:
         if jobs_begun := [job_id for job_id, shots in begun.items() if shots > 0]:
             ended = jobs.c.id.in_(jobs_begun), jobs.c.ended_at.is_not(None), jobs.c.thinning_at.is_(None)
             connection.execute(update(jobs).where(*ended).values(ended_at=None))
+
+
+def _count_owners(connection: Connection, costs: Mapping[str, float], images: Mapping[str, int]) -> None:
+    """Count costs and images of owners over all days, for metrics."""
+    sums = [
+        Tally(kind, "", "", 0, owner)._asdict() | {"value": value}
+        for kind, of_owners in (("owner_cost", costs), ("owner_images", images))
+        for owner, value in of_owners.items()
+        if value
+    ]
+    add_to(connection, tallies, Tally._fields, ("value",), sums)
 
 
 def tally_lease(sums: Sums, batch: Mapping[str, Any], images: int) -> None:

@@ -55,6 +55,10 @@ def _costs(totals: Totals, known: Sequence[WorkLabels]) -> Iterator[str]:
     yield counter("farm_use_cost", "The same costs by use, of settled attempts.", (*_WORK, "use"), by_use)
     given = _from_0(known, _COSTS[:-1], totals.volunteer_cost)
     yield counter("farm_volunteer_cost", "Electricity paid by volunteers.", (*_WORK, "kind"), given)
+    owners = dict.fromkeys(sorted(totals.owner_cost.keys() | totals.owner_images), 0)
+    text = "The same costs by owner of the jobs, without idle nodes."
+    yield counter("farm_owner_cost", text, ("owner",), owners | totals.owner_cost)
+    yield counter("farm_owner_images", "Images rendered by owner.", ("owner",), owners | totals.owner_images)
     yield counter(
         "farm_rejected_images_cost",
         "Cost of rejected images, included in farm_cost.",

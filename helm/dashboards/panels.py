@@ -292,6 +292,21 @@ MONEY = Board(
             queries=((_rate("farm_cost_total", "lane"), "{{lane}}"),),
         ),
         Panel(
+            title="Cost per hour by owner ($currency)", unit="none", stacked=True, span=12,
+            description="Costs of the jobs of each owner; idle nodes are nobody's. `farm cost --owner NAME` "
+            "prints the bill.",
+            queries=((_rate("farm_owner_cost_total", "owner"), "{{owner}}"),),
+        ),
+        Panel(
+            title="Cost per image by owner ($currency)", unit="none", span=12, thresholds=_COST_STEPS,
+            description="Costs of the jobs of each owner in the time range, by the images rendered for them.",
+            queries=((
+                f"{_grown('farm_owner_cost_total', 'owner')} / "
+                f"({_grown('farm_owner_images_total', 'owner')} > 0)",
+                "{{owner}}",
+            ),),
+        ),
+        Panel(
             title="Power by method", unit="watt", span=6,
             description="Energy of the cards per second; `estimated` is by declared watts, not measured.",
             queries=((_rate("farm_energy_joules_total", "method", ""), "{{method}}"),),

@@ -62,6 +62,18 @@ def test_components_and_uses_add_up_to_the_cost(bench: Bench) -> None:
     assert total(metrics["farm_cost_component"], component="electricity") == pytest.approx(electricity)
 
 
+def test_what_each_owner_had_adds_up_to_the_cost_of_jobs(bench: Bench) -> None:
+    for owner, number in {"ana": 2, "bo": 1}.items():
+        bench.submit(placed(number, guidance=float(number)), owner=owner)
+        bench.finish(bench.join().lease(), work(2.0, 100.0))
+    bench.submit(placed(1, first=9), owner="cleo")
+    metrics = told(bench)
+    images, cost = metrics["farm_owner_images"], metrics["farm_owner_cost"]
+    assert [total(images, owner=owner) for owner in ("ana", "bo", "cleo")] == [2, 1, 0]
+    assert {sample.labels["owner"] for sample in cost.samples} == {"ana", "bo", "cleo"}
+    assert total(cost) == pytest.approx(total(metrics["farm_cost"])) == 1.5 * total(cost, owner="ana")
+
+
 def test_demand_is_what_waits_and_runs_with_a_sample_for_every_class(bench: Bench) -> None:
     def demand(**labels: str) -> float:
         found = told(bench)["farm_demand_shots"]
