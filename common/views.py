@@ -301,7 +301,10 @@ class ImageView(Message):
     key: str | None = None
     sha256: Sha256 | None = None
     size: int | None = None
+    #: Of rendering and storing the image.
     cost: float | None = None
+    #: Share of the image in what its batch cost besides: loading, and work that was lost. None while it runs.
+    overhead: float | None = None
     #: Total of all phases of the stored attempt.
     seconds: float | None = None
     node: str | None = None

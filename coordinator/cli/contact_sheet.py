@@ -63,20 +63,20 @@ class Sheet:
 
 
 def write_contact_sheet(
-    pictures: Sequence[Picture], folder: Path, title: str, *, others: Collection[Path] = ()
+    pictures: Sequence[Picture], folder: Path, title: str, *, note: str = "", others: Collection[Path] = ()
 ) -> Sheet:
     """Write `contact-sheet.html` and `contact-sheet.png` to `folder`, which contains the images.
 
     Overwrites an earlier sheet. If an image or an unrelated file has the name, the sheet is named
-    `contact-sheet-2` and so on. `others` are images of the job that do not exist yet. The PNG shows the first
-    `LONGEST_PNG` images.
+    `contact-sheet-2` and so on. `others` are images of the job that do not exist yet. The page ends with
+    `note`. The PNG shows the first `LONGEST_PNG` images.
     """
     taken = {str(file).casefold() for file in (*(picture.file for picture in pictures), *others)}
     stem = _free_stem(folder, taken)
     page, png = folder / f"{stem}.html", folder / f"{stem}.png"
     entries = [(picture.file.relative_to(folder).as_posix(), picture) for picture in pictures]
     template = _PAGES.get_template("contact_sheet.html")
-    page.write_text(template.render(title=title, entries=entries, mark=_MARK), "utf-8")
+    page.write_text(template.render(title=title, entries=entries, note=note, mark=_MARK), "utf-8")
     lettering = Lettering(_FONT_SIZE)
     notes = PngInfo()
     notes.add_text("Software", _MARK)

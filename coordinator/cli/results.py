@@ -69,7 +69,7 @@ def show_outcome(ended: Outcome) -> None:
 
 def contact_sheet(client: FarmClient, job: JobView, folder: Path) -> Sheet:
     """Write the contact sheet of the images in `folder`, each in the first of its sizes."""
-    pictures, others = [], []
+    pictures, others, prices = [], [], 0.0
     for image in client.shots(job.id):
         wanted, *more = files_of(image)
         file = wanted.path(folder)
@@ -77,11 +77,27 @@ def contact_sheet(client: FarmClient, job: JobView, folder: Path) -> Sheet:
             facts = _facts(image, job.currency)
             name = wanted.export.name if wanted.export else image.name
             pictures.append(Picture(file=file, name=name, prompt=image.prompt, facts=facts))
+            prices += _price(image) or 0.0
         else:
             others.append(file)
         others += [each.path(folder) for each in more]
     title = f"{job.name}: {counted(len(pictures), 'image')}"
-    return write_contact_sheet(pictures, folder, title, others=others)
+    return write_contact_sheet(
+        pictures, folder, title, note=price_words(prices, job.cost, job.currency), others=others
+    )
+
+
+def price_words(prices: float, cost: float, currency: str) -> str:
+    """Returns what the prices on a sheet contain, and how their sum is related to the cost of the job."""
+    return (
+        "A price contains rendering, storage, and the share of the image in the loading and the lost work of "
+        f"its batch. These images: {money(prices, currency)}. The job: {money(cost, currency)}, with failed "
+        "attempts, without images that were rendered for earlier jobs."
+    )
+
+
+def _price(image: ImageView) -> float | None:
+    return None if image.cost is None else image.cost + (image.overhead or 0.0)
 
 
 def tell_sheet(page: Path, png: Path) -> None:
@@ -139,6 +155,6 @@ def _facts(image: ImageView, currency: str) -> str:
         facts.append(image.node)
     if image.seconds is not None:
         facts.append(f"{image.seconds:.1f} s")
-    if image.cost is not None:
-        facts.append(money(image.cost, currency))
+    if (price := _price(image)) is not None:
+        facts.append(money(price, currency))
     return " · ".join(facts)

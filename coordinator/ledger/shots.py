@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, NamedTuple
@@ -12,13 +12,13 @@ from sqlalchemy import ColumnElement, Connection, Row, func, select
 from common.errors import Conflict, NotFound
 from common.exports import ANY_EXPORT, Export, exports_at
 from common.shot import AXIS_TEXT, Shot
-from common.states import ShotState
+from common.states import AttemptState, ShotState
 from common.views import ExportView, ImageView, RejectedShot, Rejection
 from coordinator.ledger.database import columns_of
 from coordinator.ledger.job_rows import detailed_job, job_exports
 from coordinator.ledger.records import Act, ShotFilter
 from coordinator.ledger.removals import reject_shot
-from coordinator.ledger.schema import images, jobs, shots, wants
+from coordinator.ledger.schema import attempts, batches, images, jobs, plain, shots, wants
 from coordinator.ledger.shot_rows import accept_failed, find_shot
 from coordinator.ledger.specs import shot_of
 from coordinator.ledger.transactions import Transactions
@@ -175,7 +175,9 @@ def _page(
             end = found[-1].position
         later = select(wants.c.position).where(wants.c.job_id == job_id, wants.c.position > end).limit(1)
         more = connection.execute(later).first() is not None
-    return [_view(row, exports_at(row.position, exports)) for row in found], end if more else None
+    shares = _overheads(connection, [row.attempt_id for row in found if row.attempt_id])
+    views = [_view(row, exports_at(row.position, exports), shares) for row in found]
+    return views, end if more else None
 
 
 def _is_wanted(row: Row[Any], wanted: ShotFilter) -> bool:
@@ -202,11 +204,12 @@ def _details(connection: Connection, job_id: str, position: int) -> ShotDetails:
     row = connection.execute(select(*columns, written).select_from(_ALL).where(*mine)).one_or_none()
     if row is None:
         raise NotFound(f"job {job_id} has no image {position}; it may have been rejected or deleted")
-    origin = None
+    origin, shares = None, {}
     if row.key is not None:
+        shares = _overheads(connection, [row.attempt_id])
         origin = Provenance(row.recipe, row.seconds, row.joules, row.energy_method, row.stored_at)
     return ShotDetails(
-        view=_view(row, exports_at(position, exports)),
+        view=_view(row, exports_at(position, exports), shares),
         shot=shot_of(row.spec),
         template=row.written,
         attempts=row.attempts,
@@ -224,14 +227,29 @@ def _neighbour(
     return found
 
 
-def _view(row: Row[Any], exports: Sequence[Export]) -> ImageView:
-    """A shot of a job, from the columns of its want, its shot and its image."""
+def _overheads(connection: Connection, attempt_ids: Sequence[str]) -> dict[str, float]:
+    """Attempts that were stored to their share of loading and lost work, which those of a batch share."""
+    found: dict[str, float] = {}
+    for some in chunks(attempt_ids):
+        mine = select(attempts.c.id, attempts.c.batch_id).where(attempts.c.id.in_(some))
+        of_batch = {row.id: row.batch_id for row in connection.execute(mine)}
+        around = select(batches.c.id, batches.c.load_cost + batches.c.lost_cost, func.count())
+        stored = attempts.c.state == plain(AttemptState.STORED), batches.c.closed_at.is_not(None)
+        ended = around.join(attempts).where(batches.c.id.in_(set(of_batch.values())), *stored)
+        shares = {row[0]: row[1] / row[2] for row in connection.execute(ended.group_by(batches.c.id))}
+        found |= {one: shares[batch] for one, batch in of_batch.items() if batch in shares}
+    return found
+
+
+def _view(row: Row[Any], exports: Sequence[Export], shares: Mapping[str, float]) -> ImageView:
+    """A shot of a job, from the columns of its want, its shot and its image; `shares` as `_overheads` has."""
     shot = shot_of(row.spec)
     final_width, final_height = shot.final_size
     sizes = [(each, each.size_of(final_width, final_height)) for each in exports]
     return ImageView(
         **columns_of(row, "position", "name", "state", "key", "sha256", "size", "cost"),
         shot_id=row.id,
+        overhead=shares.get(row.attempt_id),
         group=row.group_name,
         axes=row.axes,
         **{name: getattr(shot, name) for name in ("model", "prompt", "seed", "format")},

@@ -10,6 +10,7 @@ from PIL import Image
 
 from common.wording import visible, visible_lines
 from coordinator.cli.contact_sheet import LONGEST_PNG, Picture, write_contact_sheet
+from coordinator.cli.results import price_words
 from tests.nasty_strings import NASTY, UNSAYABLE
 
 
@@ -25,6 +26,14 @@ def test_the_page_links_every_picture_relative_to_itself(tmp_path: Path) -> None
     text = write_contact_sheet(pictures, tmp_path, "tea").page.read_text("utf-8")
     assert 'src="ana/1.png"' in text
     assert 'src="bo/a%20b.png"' in text
+
+
+def test_the_page_says_what_its_prices_contain(tmp_path: Path) -> None:
+    note = price_words(0.00217, 0.00225, "EUR")
+    page = write_contact_sheet([picture(tmp_path, "x")], tmp_path, "tea", note=note).page.read_text("utf-8")
+    assert (
+        "the loading and the lost work of its batch. These images: 0.00217 EUR. The job: 0.00225 EUR" in page
+    )
 
 
 def test_a_prompt_cannot_put_markup_on_the_page(tmp_path: Path) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from tests.contract.ledger.bench import Bench, placed
+import pytest
+
+from tests.contract.ledger.bench import Bench, placed, work
 
 
 def _status(bench: Bench, job_id: str) -> str:
@@ -92,3 +94,20 @@ def test_what_shows_jobs_reads_no_manifest(bench: Bench) -> None:
     assert sent
     assert not [statement for statement in sent if "manifest" in statement]
     assert ledger.jobs.manifest(job)
+
+
+def test_prices_of_images_share_what_their_batches_cost_besides(bench: Bench) -> None:
+    job, node = bench.submit(placed(4)).job_id, bench.join()
+    for load_s in (10.0, 1.0):
+        lease = node.lease()
+        for index in range(2):
+            bench.store(bench.deliver(lease, index).attempt_id)
+        bench.close(lease, load=work(0.0, 100.0, load=load_s), spent=work(5.0, 300.0))
+
+    images = bench.ledger.shots.of_job(job)
+    shares = [image.overhead or 0.0 for image in images]
+    assert shares[0] == shares[1] > shares[2] == shares[3] > 0
+    prices = sum((image.cost or 0.0) + (image.overhead or 0.0) for image in images)
+    assert prices == pytest.approx(bench.ledger.jobs.view(job).cost)
+    again = bench.submit(placed(1), owner="bo").job_id
+    assert bench.ledger.shots.details(again, 0).view.overhead == images[0].overhead
