@@ -19,8 +19,8 @@ from coordinator.cli.connection import connect
 from coordinator.cli.names import the_job
 from coordinator.cli.show import duration, money, out, print_json, table
 
-#: What is often said of an image, in cents: from a hosted service, and from one's own card. Prices of hosted
-#: services for the same model are in `common/reference_prices.yaml`.
+#: Classic figures for an image, in cents: from a hosted service, and from one's own card. They have no
+#: source; prices of hosted services for the same model are in `common/reference_prices.yaml`, with theirs.
 CLASSIC_CENTS = (25, 3)
 
 #: What each use is.
@@ -194,7 +194,7 @@ def reference_sentences(bill: Bill) -> list[str]:
             hosted = ", ".join(_hosted(one) for one in bill.references if one.model == model)
             told.append(f"{model}: {cents} here, {hosted} hosted")
     classic = " and ".join(f"{cents} ct" for cents in CLASSIC_CENTS)
-    return [*told, f"Often quoted per image: {classic}, from a hosted service and from one's own card."]
+    return [*told, f"Classic figures, without a source: {classic}, hosted and on one's own card."]
 
 
 def _hosted(one: ReferencePrice) -> str:

@@ -267,7 +267,8 @@ MONEY = Board(
             title="Here and hosted", unit="none",
             description="Cost per image here; what hosted services ask for an image (or a megapixel) of "
             "the same "
-            "models, in their currency, when it was last read; and the classic figures 25 ct and 3 ct.",
+            "models, in their currency, when it was last read; and the classic figures 25 ct and 3 ct, which "
+            "have no source.",
             thresholds=_COST_STEPS,
             queries=(
                 (_each('farm_cost_total{model!=""}', "model"), "{{model}} here"),

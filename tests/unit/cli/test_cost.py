@@ -80,7 +80,12 @@ def test_the_page_tells_each_use_and_the_cost_per_image(farm: Farm, owner: str) 
     bill = told(farm)
     assert f"{bill.cost:,.2f} CHF for 4 images, 4 kept" in ran.out
     assert f"per image {bill.cost / 4:,.2f} CHF" in ran.out
-    for word in ("images", "failed attempts", "loading models", "Often quoted per image: 25 ct and 3 ct"):
+    for word in (
+        "images",
+        "failed attempts",
+        "loading models",
+        "Classic figures, without a source: 25 ct and 3 ct",
+    ):
         assert word in ran.out
     assert max(map(len, ran.out.splitlines())) <= 120
 
@@ -116,7 +121,7 @@ def test_a_bill_is_beside_what_services_ask_for_the_same_models() -> None:
     bill = bill_of("2026-11", "EUR", [line(images=10, kept=9, cost=0.009), line(use="load", cost=0.001)])
     first, *_, last = reference_sentences(bill)
     assert first == "z-image-turbo: 0.1 ct EUR here, 0.5 ct USD per megapixel at fal (2026-11) hosted"
-    assert last.startswith("Often quoted")
+    assert last.startswith("Classic figures")
     assert {one.model for one in bill.references} == {"z-image-turbo"}
 
 
