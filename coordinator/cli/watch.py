@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
@@ -12,7 +14,7 @@ from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
-from common.errors import Conflict, FitsNothing, OverBudget, SomeFailed, Unavailable
+from common.errors import Conflict, FarmError, FitsNothing, OverBudget, SomeFailed, Unavailable
 from common.terminal import styled, styled_lines
 from common.units import counted
 from common.views import JobView, StatusView
@@ -25,7 +27,9 @@ from coordinator.cli.show import duration, err, money, out, print_json
 from coordinator.client import FarmClient
 from coordinator.explain.fleet import in_service
 
+#: Seconds between two questions at least, and at most while nothing happens to the job.
 _POLL_S = 0.5
+_LOOK_S = 5.0
 #: Progress between printed lines without a terminal, as a fraction of the job.
 _LOG_STEP = 0.1
 #: Number of consecutive polls before giving up, because a shot may be between two states.
@@ -158,7 +162,7 @@ def require_success(job: JobView) -> None:
 def _polls(client: FarmClient, job_id: str, *, give_up: bool) -> Iterator[tuple[JobView, str]]:
     """Yields the job and a message about missing nodes or a silent farm, until it is over or given up."""
     hopeless, job = 0, _once_it_answers(lambda: client.job(job_id))
-    answered_at = time.monotonic()
+    news, answered_at = _News(client, job_id), time.monotonic()
     while True:
         try:
             job = client.job(job_id)
@@ -175,6 +179,29 @@ def _polls(client: FarmClient, job_id: str, *, give_up: bool) -> Iterator[tuple[
         if is_over(job) or (give_up and hopeless > _HOPELESS_POLLS):
             return
         time.sleep(_POLL_S)
+        if not waiting:
+            news.wait()
+
+
+class _News:
+    """Wakes a watcher when something happens to a job."""
+
+    def __init__(self, client: FarmClient, job_id: str) -> None:
+        self._client, self._job_id = client, job_id
+        self._heard = threading.Event()
+        # It ends with the process: nothing but an event ends a stream that is read.
+        threading.Thread(target=self._listen, name="events", daemon=True).start()
+
+    def wait(self) -> None:
+        """Until something has happened since the last wait, or the times and rates of the job are old."""
+        self._heard.wait(_LOOK_S)
+        self._heard.clear()
+
+    def _listen(self) -> None:
+        # The watcher asks the farm itself, and says what is wrong with it.
+        with suppress(FarmError, RuntimeError):
+            for _ in self._client.events(self._job_id):
+                self._heard.set()
 
 
 def _show_live(polls: Iterator[tuple[JobView, str]]) -> JobView:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import nullcontext
 from typing import Any
 
@@ -160,6 +161,10 @@ class Scripted(FarmClient):
         super().__init__("http://127.0.0.1:1", None)
         self._answers = list(answers)
 
+    def events(self, *_: Any, **__: Any) -> Iterator[Any]:
+        """Something happens once."""
+        yield None
+
     def job(self, job_id: str) -> JobView:
         answer = self._answers.pop(0)
         if answer is None:
@@ -175,6 +180,14 @@ def test_a_watcher_waits_for_a_coordinator_that_is_started_again(
     with Scripted(begun, begun, None, None, done) as client:
         assert follow(client, "j1") == done
     assert capsys.readouterr().err.count("the farm does not answer; retrying") == 1
+
+
+def test_a_watcher_looks_again_when_something_happens(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watch, "_POLL_S", 0)
+    monkeypatch.setattr(watch, "_LOOK_S", 3600)
+    begun, done = job(done=1, running=3), job(status="done", done=4)
+    with Scripted(begun, begun, done) as client:
+        assert follow(client, "j1") == done
 
 
 def test_a_watcher_may_begin_before_the_coordinator(
