@@ -43,6 +43,7 @@ _COMMANDS = {
     "up": "local",
     "page": "local",
     "status": "status",
+    "top": "top",
     "down": "local",
     "backup": "backup",
     "restore": "backup",

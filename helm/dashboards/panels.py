@@ -294,9 +294,9 @@ MONEY = Board(
         ),
         Panel(
             title="Cost per hour by owner ($currency)", unit="none", stacked=True, span=12,
-            description="Costs of the jobs of each owner; idle nodes are nobody's. `farm cost --owner NAME` "
-            "prints the bill.",
-            queries=((_rate("farm_owner_cost_total", "owner"), "{{owner}}"),),
+            description="Costs of the jobs of the twenty owners that cost most; idle nodes are nobody's. "
+            "`farm cost --owner NAME` prints the bill.",
+            queries=((f"topk(20, {_rate('farm_owner_cost_total', 'owner')})", "{{owner}}"),),
         ),
         Panel(
             title="Cost per image by owner ($currency)", unit="none", span=12, thresholds=_COST_STEPS,

@@ -106,6 +106,7 @@ COMMANDS = {
     "up": Case(("up",), calls=False),
     "page": Case(("page",), shows=False),
     "status": Case(("status",)),
+    "top": Case(("top",)),
     "down": Case(("down",), shows=False, calls=False),
     "backup": Case(("backup", "copy.sqlite"), code=2, shows=False, calls=False),
     "restore": Case(("restore", "copy.sqlite"), code=2, shows=False, calls=False),
