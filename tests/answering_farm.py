@@ -45,6 +45,9 @@ class AnsweringFarm:
     def answer(self, method: str, path: str) -> tuple[int, bytes]:
         if path == "/picture":
             return 200, PICTURE
+        if path.endswith("/events"):
+            # A stream that has ended.
+            return 200, b""
         if self.refuses:
             return 422, _json(views.ErrorView(detail=self.text, reason="invalid").model_dump())
         return 200, _json(self._view(method, path))

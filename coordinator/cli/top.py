@@ -12,9 +12,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
-from typing import Annotated
 
-import typer
 from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.progress_bar import ProgressBar
@@ -30,6 +28,8 @@ from coordinator.cli.connection import connect
 from coordinator.cli.show import out
 from coordinator.client import FarmClient
 
+#: Seconds between two looks.
+_EVERY_S = 2.0
 #: Seconds over which images per minute are counted.
 _WINDOW_S = 300.0
 _BAR_WIDTH = 16
@@ -43,12 +43,7 @@ _ORDER = ("quarantined", "lost", "busy", "selftest", "draining", "ready", "pause
 _LEAVE = ("q", "Q", "")
 
 
-def top_command(
-    every: Annotated[
-        float, typer.Option(metavar="SECONDS", min=0.5, max=3600, help="Seconds between two looks.")
-    ] = 2.0,
-    settings: options.SettingsFile = None,
-) -> None:
+def top_command(settings: options.SettingsFile = None) -> None:
     """Show jobs, nodes and what waits in this terminal, renewed every two seconds; q leaves.
 
     Without a terminal, prints what it would show, once.
@@ -56,25 +51,25 @@ def top_command(
     Example: `farm top`
     """
     with connect(settings) as client:
-        overview = Overview(client.url)
+        screen = Screen(client.url)
         if not out.is_terminal:
-            out.print(overview.frame(client.status(), time.time()))
+            out.print(screen.frame(client.status(), time.time()))
             return
         with _keys() as pressed, Live(console=out, screen=True, auto_refresh=False) as live:
             while True:
-                live.update(_look(client, overview), refresh=True)
-                if pressed(every) in _LEAVE:
+                live.update(_look(client, screen), refresh=True)
+                if pressed(_EVERY_S) in _LEAVE:
                     return
 
 
-def _look(client: FarmClient, overview: Overview) -> RenderableType:
+def _look(client: FarmClient, screen: Screen) -> RenderableType:
     try:
-        return overview.frame(client.status(), time.time(), lines=out.height, width=out.width)
+        return screen.frame(client.status(), time.time(), lines=out.height, width=out.width)
     except Unavailable as error:
         return Group(styled(str(error), style="yellow"), styled("retrying; q leaves", style="dim"))
 
 
-class Overview:
+class Screen:
     """What is shown of a farm, and the images that it had stored at the last looks."""
 
     def __init__(self, url: str) -> None:

@@ -120,8 +120,10 @@ def of_node(*verbs: str) -> Callable[[Stage], Names]:
 
 
 def of_left(stage: Stage) -> Names:
-    node = stage.node()
+    stage.node()
+    node = stage.nodes.pop()
     node.leave()
+    stage.farm.farm.ledger.nodes.leave(node.joined.node_id, node.joined.incarnation)
     return {examples.NODE: node.joined.node_id}
 
 

@@ -11,7 +11,7 @@ import sys
 from rich.console import Console
 
 from common.views import JobSummary, NodeView, QueueView, StatusView
-from coordinator.cli.top import Overview
+from coordinator.cli.top import Screen
 from tests.answering_farm import answering_farm
 from tests.cards import card_facts
 from tests.programs import own_environment
@@ -41,19 +41,19 @@ def status(*, jobs: tuple[JobSummary, ...] = (), nodes: tuple[NodeView, ...] = (
     )  # fmt: skip
 
 
-def screen(farm: StatusView, overview: Overview, now: float = 0.0, lines: int = 24) -> list[str]:
+def screen(farm: StatusView, page: Screen, now: float = 0.0, lines: int = 24) -> list[str]:
     console = Console(width=80, height=lines, file=io.StringIO())
     with console.capture() as captured:
-        console.print(overview.frame(farm, now, lines=lines))
+        console.print(page.frame(farm, now, lines=lines))
     return captured.get().splitlines()
 
 
 def test_the_screen_tells_jobs_nodes_rate_and_what_waits() -> None:
-    overview, nodes = Overview("http://farm"), (node("attic", "busy", loaded_model="sdxl", watts=120.4),)
+    page, nodes = Screen("http://farm"), (node("attic", "busy", loaded_model="sdxl", watts=120.4),)
     before = job("tea", done=10, running=2), job("old", "done", done=90)
     after = job("tea", done=16, failed=1), job("old", "done", done=90)
-    screen(status(jobs=before, nodes=nodes), overview)
-    shown = "\n".join(screen(status(jobs=after, nodes=nodes), overview, now=60.0))
+    screen(status(jobs=before, nodes=nodes), page)
+    shown = "\n".join(screen(status(jobs=after, nodes=nodes), page, now=60.0))
     assert "6.0 images/min · 0 running · 40 waiting" in shown
     assert "1 node: 1 busy" in shown
     for words in ("j-tea", "16/17", "1 failed", "attic", "12 GB", "sdxl", "120 W"):
@@ -65,7 +65,7 @@ def test_the_screen_fits_the_terminal_however_much_there_is() -> None:
     jobs = tuple(job(f"{LONG}-{number}", done=1, failed=3) for number in range(70))
     nodes = tuple(node(f"{LONG}-{number}", "ready", loaded_model=LONG, reason=LONG) for number in range(90))
     nodes += (node("broken", "lost"),)
-    shown = screen(status(jobs=jobs, nodes=nodes), Overview("http://farm"))
+    shown = screen(status(jobs=jobs, nodes=nodes), Screen("http://farm"))
     assert len(shown) <= 24
     assert max(map(len, shown)) <= 80
     assert "more jobs" in "".join(shown)
@@ -74,7 +74,7 @@ def test_the_screen_fits_the_terminal_however_much_there_is() -> None:
 
 
 def test_an_empty_farm_says_what_to_do() -> None:
-    shown = "\n".join(screen(status(), Overview("http://farm")))
+    shown = "\n".join(screen(status(), Screen("http://farm")))
     assert "no job goes on" in shown
     assert "`farm-node run`" in shown
 

@@ -250,7 +250,9 @@ def test_pictures_are_deleted_by_shot_by_content_and_by_job_once_it_is_certain(
     assert told(farm, "jobs")[0]["counts"] == {"deleted": 4}
 
 
-def test_a_node_is_drained_paused_quarantined_forgiven_and_forgotten(farm: Farm, node: ScriptedNode) -> None:
+def test_a_node_is_drained_paused_quarantined_forgiven_and_forgotten(
+    farm: Farm, coordinator: RunningFarm, node: ScriptedNode
+) -> None:
     paused = farm("node", "pause", "node-1", "--reason", "a game").out
     assert "node node-1 is paused by the operator: a game → `farm node resume node-1`" in paused
     assert told(farm, "nodes")[0]["state"] == "paused"
@@ -261,7 +263,7 @@ def test_a_node_is_drained_paused_quarantined_forgiven_and_forgotten(farm: Farm,
     assert "node node-1 is ready" in farm("node", "forgive", "node-1").out
     assert "node node-1 is offline" in farm("node", "drain", "node-1").out
     assert told(farm, "node", "resume", "node-1")["state"] == "ready"
-    node.leave()
+    coordinator.farm.ledger.nodes.leave("node-1", node.joined.incarnation)
     assert farm("node", "forget", "node-1").out.startswith("node node-1 is forgotten → `farm-node run`")
     assert told(farm, "nodes") == []
 
