@@ -10,6 +10,7 @@ from common.messages import HeartbeatAnswer
 from common.shot import UpscalerUse
 from gpu_node.agent.engine_client import EngineClient
 from gpu_node.agent.heartbeat import HeartbeatThread
+from gpu_node.agent.offers import Offers
 from gpu_node.agent.orders import Steering
 from gpu_node.agent.progress import Progress
 from gpu_node.energy import DeclaredMeter
@@ -124,7 +125,7 @@ def test_an_upscaler_that_is_not_here_is_put_aside_and_not_the_model(
 def test_the_only_model_of_a_node_is_its_failure(
     worker: Worker, farm: ScriptedFarm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(worker.context.offers, "other_than", lambda model: False)
+    monkeypatch.setattr(Offers, "other_than", lambda offers, model: False)
     worker.work(lease(shot(), model="z-image-turbo"))
 
     assert (farm.closes[0].outcome, farm.closes[0].failure) == ("failed", "model_missing")
