@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from sqlalchemy import Select, exists, func, select, update
+from sqlalchemy import Select, and_, exists, func, select, update
 
 from common.errors import NotFound
 from common.exports import exports_at
@@ -20,6 +20,10 @@ from coordinator.ledger.specs import shot_of
 from coordinator.ledger.transactions import Transactions
 from coordinator.ledger.transitions import chunks
 
+#: Images of a node that are shown, and that are looked at for those of an owner.
+_NEWEST = 8
+_LOOKED_AT = 200
+
 
 class StoredFile(NamedTuple):
     """A stored image of a job."""
@@ -30,6 +34,18 @@ class StoredFile(NamedTuple):
     key: str
     sha256: str
     size: int
+
+
+class NodeImage(NamedTuple):
+    """A stored image of the job that it was rendered for."""
+
+    job_id: str
+    position: int
+    #: Output path without extension.
+    name: str
+    sha256: str
+    #: Seconds since 1970.
+    stored_at: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +79,20 @@ class Images:
         with self.transactions.read() as connection:
             detailed_job(connection, job_id)
             return [StoredFile(*row) for row in connection.execute(_files(job_id).order_by(wants.c.position))]
+
+    def of_node(self, node_id: str, owner: str | None = None) -> list[NodeImage]:
+        """The newest images that a node rendered, a few of them; with `owner`, of the jobs of this owner."""
+        newest = select(images).where(images.c.node_id == node_id)
+        newest = newest.order_by(images.c.stored_at.desc()).limit(_LOOKED_AT)
+        one = newest.subquery()
+        wanted = and_(wants.c.shot_id == one.c.shot_id, wants.c.job_id == one.c.job_id)
+        query = select(one.c.job_id, wants.c.position, wants.c.name, one.c.sha256, one.c.stored_at)
+        query = query.select_from(one.join(wants, wanted).join(jobs, jobs.c.id == one.c.job_id))
+        if owner is not None:
+            query = query.where(jobs.c.owner == owner)
+        ordered = query.where(wants.c.again.is_(False)).order_by(one.c.stored_at.desc()).limit(_NEWEST)
+        with self.transactions.read() as connection:
+            return [NodeImage(*row) for row in connection.execute(ordered)]
 
     def for_export(self, job_id: str, position: int, export: str) -> StoredImage:
         """The image at a position of a job, for an export by name. Raises NotFound or Gone."""

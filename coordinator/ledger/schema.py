@@ -641,6 +641,7 @@ images = Table(
     must("key", String),
     *_sidecar(),
     Index("images_by_sha256", "sha256"),
+    Index("images_by_node", "node_id", "stored_at"),
 )
 
 #: Deleted images. Their keys are never reused.

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from statistics import median
 
 from common.states import NodeState
 from coordinator.ledger import FleetReadings, Totals
 from coordinator.metrics.families import gauge
-from coordinator.scheduling.member import Member
 
 
 def fleet_metrics(totals: Totals, fleet: FleetReadings) -> Iterator[str]:
@@ -22,7 +21,7 @@ def fleet_metrics(totals: Totals, fleet: FleetReadings) -> Iterator[str]:
         "farm_node_speed_ratio",
         "Speed of a node at a model, as a multiple of the median of the nodes with such a card.",
         ("node", "model"),
-        speed_ratios(one.node for one in fleet.nodes),
+        speed_ratios((one.node.id, one.node.card.name, one.node.speeds) for one in fleet.nodes),
     )
     slow = {(node, model): path.rate for node, paths in fleet.slow.items() for model, path in paths.items()}
     text = "Rate of a node that is much slower than expected, as a share of the expected rate."
@@ -53,16 +52,16 @@ def _facts(fleet: FleetReadings) -> Iterator[str]:
     yield gauge("farm_node_loaded_model", "Model that a node has loaded; 1.", ("node", "model"), loaded)
 
 
-def speed_ratios(nodes: Iterable[Member]) -> dict[tuple[str, str], float]:
-    """By node and model."""
+def speed_ratios(nodes: Iterable[tuple[str, str, Mapping[str, float]]]) -> dict[tuple[str, str], float]:
+    """By node and model; nodes are given with their card, and with seconds by model."""
     alike: dict[tuple[str, str], dict[str, float]] = {}
-    for node in nodes:
-        for model, seconds in node.speeds.items():
+    for node_id, card, speeds in nodes:
+        for model, seconds in speeds.items():
             if seconds > 0:
-                alike.setdefault((node.card.name, model), {})[node.id] = seconds
+                alike.setdefault((card, model), {})[node_id] = seconds
     return {
         (node_id, model): usual / seconds
-        for (_, model), speeds in alike.items()
-        for usual in (median(speeds.values()),)
-        for node_id, seconds in speeds.items()
+        for (_, model), times in alike.items()
+        for usual in (median(times.values()),)
+        for node_id, seconds in times.items()
     }

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from fastapi import APIRouter, Request, Response
@@ -13,6 +14,7 @@ from common.views import NodeView
 from coordinator.explain.fleet import idle_sentences, in_service, slow_sentences
 from coordinator.farm import Farm
 from coordinator.ledger import Act
+from coordinator.metrics.fleet import speed_ratios
 from coordinator.web.new_job import model_cards
 from coordinator.web.rendering import page
 from coordinator.web.visitor import TheForm, TheViewer, TheVisitor, Visitor
@@ -23,6 +25,8 @@ router = APIRouter()
 class NodeCard(NamedTuple):
     node: NodeView
     in_service: bool
+    #: Model to its speed as a multiple of what is usual for such cards; without models of no other such node.
+    ratios: Mapping[str, float]
     #: What keeps it from work, and what it renders too slowly.
     sentences: tuple[str, ...]
 
@@ -40,10 +44,36 @@ def part(request: Request, visitor: TheViewer) -> Response:
 
 
 def _cards(visitor: Visitor) -> list[NodeCard]:
+    nodes = visitor.farm.nodes(visitor.bounds)
+    ratios = usual_ratios(nodes)
     return [
-        NodeCard(node, in_service(node), (*idle_sentences([node]), *slow_sentences([node])))
-        for node in visitor.farm.nodes(visitor.bounds)
+        NodeCard(node, in_service(node), ratios[node.id], (*idle_sentences([node]), *slow_sentences([node])))
+        for node in nodes
     ]
+
+
+def usual_ratios(nodes: Sequence[NodeView]) -> dict[str, dict[str, float]]:
+    """Nodes to their models and the speed at these, as a multiple of what is usual for such cards.
+
+    Without models that no other node with such a card was measured at.
+    """
+    alike = Counter((node.card, model) for node in nodes for model in node.speeds)
+    known = speed_ratios((node.id, node.card, node.speeds) for node in nodes)
+    return {
+        node.id: {
+            model: known[node.id, model]
+            for model in node.speeds
+            if alike[node.card, model] > 1 and (node.id, model) in known
+        }
+        for node in nodes
+    }
+
+
+@router.get("/nodes/{node_id}/images")
+def newest(request: Request, visitor: TheViewer, node_id: str) -> Response:
+    """The newest images that the node rendered, of those that the visitor sees."""
+    found = visitor.farm.ledger.images.of_node(node_id, visitor.owner)
+    return page(request, "node_images.html", images=found)
 
 
 @router.get("/nodes/{node_id}/why")

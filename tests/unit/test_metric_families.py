@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
-
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from common.nodes import Card
 from coordinator.ledger import WorkLabels
 from coordinator.metrics.families import counter, gauge
 from coordinator.metrics.fleet import speed_ratios
-from coordinator.scheduling.member import card_of
-from tests.cards import card_facts
 from tests.nasty_strings import NASTY
 
 
@@ -37,18 +32,9 @@ def test_a_family_without_samples_is_told() -> None:
     assert (metric.name, metric.samples) == ("farm_tickets", [])
 
 
-class Node(NamedTuple):
-    id: str
-    card: Card
-    speeds: dict[str, float]
-
-
-def node(name: str, vram_gib: int, sdxl: float) -> Any:
-    return Node(name, card_of(card_facts(vram_gib).model_dump()), {"sdxl": sdxl})
-
-
 def test_the_speed_of_a_node_is_compared_with_cards_of_its_type() -> None:
-    nodes = [node("a", 12, 1.0), node("b", 12, 2.0), node("c", 12, 4.0), node("d", 8, 9.0)]
+    seconds = {("a", "3060"): 1.0, ("b", "3060"): 2.0, ("c", "3060"): 4.0, ("d", "1070"): 9.0}
+    nodes = [(node, card, {"sdxl": each}) for (node, card), each in seconds.items()]
     assert speed_ratios(nodes) == pytest.approx(
         {("a", "sdxl"): 2.0, ("b", "sdxl"): 1.0, ("c", "sdxl"): 0.5, ("d", "sdxl"): 1.0}
     )

@@ -111,3 +111,19 @@ def test_prices_of_images_share_what_their_batches_cost_besides(bench: Bench) ->
     assert prices == pytest.approx(bench.ledger.jobs.view(job).cost)
     again = bench.submit(placed(1), owner="bo").job_id
     assert bench.ledger.shots.details(again, 0).view.overhead == images[0].overhead
+
+
+def test_a_node_has_its_newest_images_first_and_an_owner_sees_none_of_others(bench: Bench) -> None:
+    jobs = {}
+    for owner, first in (("ana", 0), ("bo", 10)):
+        jobs[owner] = bench.submit(placed(2, first=first), owner=owner).job_id
+        bench.clock.now += 60
+        bench.finish(bench.join().lease())
+    bench.submit(placed(1), owner="cleo")
+    bench.join("other")
+
+    found = bench.ledger.images.of_node("node")
+    assert [image.job_id for image in found] == [jobs["bo"]] * 2 + [jobs["ana"]] * 2
+    assert {(image.position, image.name) for image in found[2:]} == {(0, "tiny-0"), (1, "tiny-1")}
+    assert {image.job_id for image in bench.ledger.images.of_node("node", "ana")} == {jobs["ana"]}
+    assert bench.ledger.images.of_node("node", "cleo") == bench.ledger.images.of_node("other") == []

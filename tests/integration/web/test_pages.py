@@ -396,6 +396,15 @@ def test_the_icon_is_where_browsers_look_for_it(scene: Scene) -> None:
     assert icon.text.startswith("<svg")
 
 
+def test_a_node_shows_the_images_it_rendered_to_who_may_see_them(scene: Scene) -> None:
+    with browser(scene, "ana-key") as ana, browser(scene, "bo-key") as bo:
+        assert 'hx-get="/nodes/node-1/images"' in ana.get("/nodes").text
+        images = re.findall(r'<img src="(/jobs/[^"]+)"', ana.get("/nodes/node-1/images").text)
+        assert len(images) == 2
+        assert all(ana.get(image).headers["content-type"] == "image/webp" for image in images)
+        assert "No image yet" in bo.get("/nodes/node-1/images").text
+
+
 def test_text_of_people_and_nodes_is_text(scene: Scene) -> None:
     with browser(scene, "operator") as operator:
         page = operator.get(f"/jobs/{scene.job}").text
