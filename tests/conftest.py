@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
+from tests.faults import engines
 from tests.servers import S3Server, ValkeyServer, running_s3, running_valkey
 
 #: Folders whose tests mostly wait for the farms that they start, while other tests compute.
@@ -92,3 +93,10 @@ def twin_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
 def tiny_model(twin_of: Callable[[str], Path]) -> Path:
     """The one of Z-Image."""
     return twin_of("z-image")
+
+
+@pytest.fixture(scope="session")
+def warm_engines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, str]]:
+    """Variables of processes whose real engines start in milliseconds, for all tests of this worker."""
+    with engines.warm_engines(tmp_path_factory.mktemp("warm")) as variables:
+        yield variables

@@ -1,4 +1,4 @@
-"""What stands where engines are started in a farm under test: the real one, or one that only draws.
+"""What stands where engines are started in a farm under test: the real one, its copy, or one that only draws.
 
 Python runs the `sitecustomize.py` of the first folder on `PYTHONPATH` in each process; each of these concerns
 engines only. The farm has no hook for them.
@@ -7,6 +7,11 @@ engines only. The farm has no hook for them.
 from __future__ import annotations
 
 import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from tests.programs import own_environment
@@ -16,11 +21,34 @@ _HERE = Path(__file__).parent
 ENGINES = {"diffusers": _HERE / "deadly_prompt", "quick": _HERE / "quick_engine"}
 
 
+_WARM = _HERE.parent / "warm_engine"
+
+
+@contextmanager
+def warm_engines(folder: Path) -> Iterator[dict[str, str]]:
+    """Variables of processes whose engines are real and start in milliseconds, as copies of one process.
+
+    Its start takes several seconds of processor, once.
+    """
+    path = folder / "socket"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
+        listener.bind(str(path))
+        listener.listen()
+        number = listener.fileno()
+        command = [sys.executable, str(_WARM / "host.py"), str(number)]
+        host = subprocess.Popen(command, stdin=subprocess.PIPE, pass_fds=(number,))
+    with host:
+        yield {"PYTHONPATH": _first(_WARM), "WARM_ENGINES": str(path)}
+        host.kill()
+
+
+def _first(folder: Path) -> str:
+    return os.pathsep.join(filter(None, (str(folder), os.environ.get("PYTHONPATH", ""))))
+
+
 def with_engine(engine: str) -> dict[str, str]:
     """The environment of a farm that has engines of a kind."""
-    environment = own_environment()
-    found_first = environment.get("PYTHONPATH", "")
-    return environment | {"PYTHONPATH": os.pathsep.join(filter(None, (str(ENGINES[engine]), found_first)))}
+    return own_environment() | {"PYTHONPATH": _first(ENGINES[engine])}
 
 
 def model_of(engine: str, folder: Path) -> Path:

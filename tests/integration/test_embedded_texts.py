@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,12 @@ from tests.tiny import save_lora
 
 
 @pytest.fixture(scope="module")
-def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EngineClient]:
+def reader(
+    tmp_path_factory: pytest.TempPathFactory, warm_engines: Mapping[str, str]
+) -> Iterator[EngineClient]:
     """Another engine, which encodes none of the texts that `engine` stores."""
-    client = EngineClient(device="cpu", threads=1, home=tmp_path_factory.mktemp("reader"))
+    home = tmp_path_factory.mktemp("reader")
+    client = EngineClient(device="cpu", threads=1, home=home, environment=warm_engines)
     client.start()
     yield client
     client.stop()

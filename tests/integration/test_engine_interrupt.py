@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -18,8 +18,8 @@ PLAIN = shot(seed=5)
 
 
 @pytest.fixture
-def engine(tmp_path: Path, tiny_model: Path) -> Iterator[EngineClient]:
-    client = EngineClient(device="cpu", threads=1, home=tmp_path)
+def engine(tmp_path: Path, tiny_model: Path, warm_engines: Mapping[str, str]) -> Iterator[EngineClient]:
+    client = EngineClient(device="cpu", threads=1, home=tmp_path, environment=warm_engines)
     client.start()
     assert isinstance(ask(client, load_command(tiny_model))[-1], protocol.Completed)
     yield client

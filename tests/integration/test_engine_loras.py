@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy
@@ -50,7 +51,7 @@ def test_a_lora_changes_the_picture_by_its_weight(engine: EngineClient, tiny_mod
 
 
 def test_a_model_that_had_a_lora_renders_like_one_in_a_fresh_process(
-    engine: EngineClient, tiny_model: Path, lora: Path, tmp_path: Path
+    engine: EngineClient, tiny_model: Path, lora: Path, tmp_path: Path, warm_engines: Mapping[str, str]
 ) -> None:
     one = shot(seed=11)
     ask(engine, load_command(tiny_model, loras=(engine_lora(lora),)))
@@ -58,7 +59,7 @@ def test_a_model_that_had_a_lora_renders_like_one_in_a_fresh_process(
     ask(engine, load_command(tiny_model))
     after = pixels(render(engine, one)[one.id])
 
-    fresh = EngineClient(device="cpu", threads=1, home=tmp_path)
+    fresh = EngineClient(device="cpu", threads=1, home=tmp_path, environment=warm_engines)
     fresh.start()
     ask(fresh, load_command(tiny_model))
 

@@ -136,15 +136,15 @@ class Fleet:
         query = select(batches, func.count().filter(done).label("images")).join_from(batches, attempts)
         return self.rows(query.where(batches.c.job_id == job).group_by(batches.c.id))
 
-    def late_s(self, job: JobView, besides: str = "") -> float:
-        """Seconds by which nodes held leases longer than simulated, on average: the load of the machine."""
+    def late_s(self, job: JobView, besides: str = "") -> list[float]:
+        """Seconds by which each node held leases longer than simulated: the load of the machine."""
         late: defaultdict[str, float] = defaultdict(float)
         assert job.took_s is not None
         for row in self.batches(job.id):
             known = SPEEDS[row.node_id][row.model]
             took_s = (row.closed_at or job.submitted_at + job.took_s) - row.leased_at
             late[row.node_id] += took_s - row.images * known.image_s - row.loads * known.load_s - HAND_OVER_S
-        return mean(max(0.0, seconds) for node, seconds in late.items() if node != besides)
+        return [max(0.0, seconds) for node, seconds in late.items() if node != besides]
 
     def warm_up(self) -> None:
         """Let every engine start, and the farm know its nodes as one that has rendered for long."""
@@ -240,11 +240,12 @@ def test_two_groups_of_models_end_when_the_simulation_says_with_no_more_loads(fl
 
     job = fleet.finished(fleet.submit(text))
 
+    late_s = fleet.late_s(job)
     assert job.took_s is not None
-    assert 0.9 * foreseen.seconds <= job.took_s <= 1.1 * foreseen.seconds + fleet.late_s(job)
-    # Nodes that a busy machine delays leave work to others, which may have to load its model.
-    late = len(CARDS) if fleet.late_s(job) > 0.1 * foreseen.seconds else 0
-    assert sum(row.loads for row in fleet.batches(job.id)) <= foreseen.loads + late
+    assert 0.9 * foreseen.seconds <= job.took_s <= 1.1 * foreseen.seconds + mean(late_s)
+    # Nodes that a busy machine delays leave work to others, which load its model if that is faster.
+    shortest_s = min(one.load_s for speeds in SPEEDS.values() for one in speeds.values())
+    assert sum(row.loads for row in fleet.batches(job.id)) <= foreseen.loads + sum(late_s) // shortest_s
 
 
 def test_a_node_that_slows_down_in_the_middle_of_a_job_loses_its_tail_to_others(fleet: Fleet) -> None:
@@ -263,4 +264,4 @@ def test_a_node_that_slows_down_in_the_middle_of_a_job_loses_its_tail_to_others(
     assert len(rendered) < 0.75 * share
     assert ended.took_s is not None
     # As on a farm where it is that slow from the start.
-    assert ended.took_s <= 1.1 * foreseen.seconds + fleet.late_s(ended, besides=slow)
+    assert ended.took_s <= 1.1 * foreseen.seconds + mean(fleet.late_s(ended, besides=slow))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -75,7 +75,7 @@ class Nodes:
 
 @contextmanager
 def farm_with_nodes(
-    folder: Path, broker: str, model: Path, **changes: object
+    folder: Path, broker: str, model: Path, engines: Mapping[str, str], **changes: object
 ) -> Iterator[tuple[RunningFarm, Nodes]]:
     home, nodes = folder / "farm", folder / "nodes"
     for each in (home, nodes):
@@ -85,7 +85,7 @@ def farm_with_nodes(
     catalog.write_text(
         f'models:\n  twin: {{like: shotfarm-demo, path: {model.name}, identity: "{identity}"}}\n'
     )
-    start = NodeStarter(model, nodes)
+    start = NodeStarter(model, nodes, engines)
     with (
         running_farm(home, broker, catalogs=(catalog,), **changes) as farm,
         ingest_worker(farm, home),
@@ -139,12 +139,18 @@ def is_good(store: Store, key: str) -> bool:
 
 @pytest.fixture(scope="module")
 def unshared(
-    tmp_path_factory: pytest.TempPathFactory, valkey_server: ValkeyServer, tiny_model: Path
+    tmp_path_factory: pytest.TempPathFactory,
+    valkey_server: ValkeyServer,
+    tiny_model: Path,
+    warm_engines: Mapping[str, str],
 ) -> dict[str, str]:
     """The pictures of a farm in which every node encodes all that it renders."""
     off = Embeddings(shared=False)
     folder = tmp_path_factory.mktemp("off")
-    with farm_with_nodes(folder, valkey_server.url, tiny_model, embeddings=off) as (farm, nodes):
+    with farm_with_nodes(folder, valkey_server.url, tiny_model, warm_engines, embeddings=off) as (
+        farm,
+        nodes,
+    ):
         for seed in SEEDS:
             nodes.render(seed)
         assert counted(farm) == {}
@@ -158,6 +164,7 @@ def test_the_second_node_encodes_nothing_and_draws_the_same(
     tmp_path: Path,
     own_valkey: ValkeyServer,
     tiny_model: Path,
+    warm_engines: Mapping[str, str],
     unshared: dict[str, str],
     request: pytest.FixtureRequest,
 ) -> None:
@@ -165,7 +172,7 @@ def test_the_second_node_encodes_nothing_and_draws_the_same(
     if kind == "s3":
         s3: S3Server = request.getfixturevalue("s3_server")
         changes["storage"] = s3.storage.model_copy(update={"url": "s3://shared-embeddings"})
-    with farm_with_nodes(tmp_path, own_valkey.url, tiny_model, **changes) as (farm, nodes):
+    with farm_with_nodes(tmp_path, own_valkey.url, tiny_model, warm_engines, **changes) as (farm, nodes):
         store, (first_seed, second_seed, third_seed) = farm.farm.store, SEEDS
         nodes.render(first_seed)
         first = counted(farm)
@@ -200,11 +207,11 @@ LITTLE = """
 
 
 def test_a_machine_without_room_for_the_text_encoder_renders_what_others_encoded(
-    tmp_path: Path, own_valkey: ValkeyServer, tiny_model: Path
+    tmp_path: Path, own_valkey: ValkeyServer, tiny_model: Path, warm_engines: Mapping[str, str]
 ) -> None:
     card = tmp_path / "little.yaml"
     card.write_text(LITTLE)
-    with farm_with_nodes(tmp_path, own_valkey.url, tiny_model) as (farm, nodes):
+    with farm_with_nodes(tmp_path, own_valkey.url, tiny_model, warm_engines) as (farm, nodes):
         nodes.render(1)
         nodes.render(2, "--card", str(card))
         encoded = counted(farm)["encoder"]
@@ -231,11 +238,14 @@ output: {{name: "{{group}}-{{index}}"}}
 
 
 def test_texts_are_encoded_ahead_for_a_machine_without_room_for_the_encoder(
-    tmp_path: Path, own_valkey: ValkeyServer, tiny_model: Path
+    tmp_path: Path, own_valkey: ValkeyServer, tiny_model: Path, warm_engines: Mapping[str, str]
 ) -> None:
     card = tmp_path / "little.yaml"
     card.write_text(LITTLE)
-    with farm_with_nodes(tmp_path / "ahead", own_valkey.url, tiny_model, look_ahead=False) as (farm, nodes):
+    with farm_with_nodes(tmp_path / "ahead", own_valkey.url, tiny_model, warm_engines, look_ahead=False) as (
+        farm,
+        nodes,
+    ):
         little = nodes.start("--card", str(card))
         until(lambda: [node.state for node in nodes.client.nodes()] == ["ready"])
         job_id = nodes.client.submit(Submit(manifest=DISTINCT.format(seed=1))).id
@@ -251,7 +261,10 @@ def test_texts_are_encoded_ahead_for_a_machine_without_room_for_the_encoder(
         assert counted(farm)["ahead"] >= rendered["n1"]
         with_ahead = pictures(farm.farm.store)
     off = Embeddings(shared=False)
-    with farm_with_nodes(tmp_path / "off", own_valkey.url, tiny_model, embeddings=off) as (farm, nodes):
+    with farm_with_nodes(tmp_path / "off", own_valkey.url, tiny_model, warm_engines, embeddings=off) as (
+        farm,
+        nodes,
+    ):
         job_id = nodes.client.submit(Submit(manifest=DISTINCT.format(seed=1))).id
         node = nodes.start()
         nodes.wait_for(job_id, 24)
