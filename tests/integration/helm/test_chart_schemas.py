@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import re
+from functools import cache
 from itertools import product
 from typing import Any
 
@@ -17,22 +18,25 @@ from tests.integration.helm.rendering import VALUES, Document, Release, Renderer
 from tests.require import require_module
 
 kubernetes_validate = require_module("kubernetes_validate", "pip install kubernetes-validate")
-keda = require_module("cloudcoil.models.keda.v1alpha1", "pip install cloudcoil-models-keda")
-operator = require_module(
-    "cloudcoil.models.prometheus_operator.v1", "pip install cloudcoil-models-prometheus-operator"
-)
+
 
 #: Kinds that are no part of Kubernetes.
-MODELS: dict[str, Any] = {
-    "ScaledObject": keda.ScaledObject,
-    "ServiceMonitor": operator.ServiceMonitor,
-    "PrometheusRule": operator.PrometheusRule,
-}
+MODELLED = ("ScaledObject", "ServiceMonitor", "PrometheusRule")
+
+
+@cache
+def models() -> dict[str, Any]:
+    """Their classes, which take seconds to import."""
+    keda = require_module("cloudcoil.models.keda.v1alpha1", "pip install cloudcoil-models-keda")
+    operator = require_module(
+        "cloudcoil.models.prometheus_operator.v1", "pip install cloudcoil-models-prometheus-operator"
+    )
+    return {kind: getattr(keda if kind == "ScaledObject" else operator, kind) for kind in MODELLED}
 
 
 def check(document: Document, kubernetes: str) -> None:
     """Raises where the object has a field that does not exist, lacks one, or has one of another type."""
-    model = MODELS.get(document["kind"])
+    model = models().get(document["kind"])
     if model is not None:
         read = model.model_validate(document)
         # Fields that it does not know are left out.
@@ -75,7 +79,7 @@ def test_the_sets_of_values_render_every_kind(renderer: Renderer) -> None:
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("kind", ["Deployment", "StatefulSet", "Ingress", *MODELS])
+@pytest.mark.parametrize("kind", ["Deployment", "StatefulSet", "Ingress", *MODELLED])
 def test_a_field_that_does_not_exist_would_be_found(cluster: Release, kind: str) -> None:
     document = copy.deepcopy(cluster.kind(kind)[0])
     document["spec"]["replicaz"] = 1
