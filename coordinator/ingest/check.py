@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import io
-import math
-import threading
 from dataclasses import dataclass
 
 from PIL import Image, ImageStat
 
 from common.infotext import SHOT_TAG
 from common.shot import Shot
+from coordinator.ingest.structure import malformed
 
 #: The only decoders that ever see an upload.
 FORMATS = ("PNG", "WEBP", "JPEG")
@@ -23,8 +22,9 @@ _LONG = 300
 _FLAT_BELOW = 1.0
 _BLACK_BELOW = 8
 
-# Pillow keeps the limit in a global.
-_opening = threading.Lock()
+# Pillow's limit is the same for all files of a process; here each has its own, which is compared before a
+# pixel is decoded.
+Image.MAX_IMAGE_PIXELS = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +40,10 @@ def checked(data: bytes, shot: Shot, *, sha256: str) -> Image.Image | BadUpload:
     """The fully decoded picture as bare RGB pixels, with nothing else of what was uploaded."""
     if hashlib.sha256(data).hexdigest() != sha256:
         return BadUpload("wrong_checksum", "SHA-256 mismatch between the upload and the report")
+    if reason := malformed(data):
+        return BadUpload("not_an_image", reason)
     try:
-        with _open(data, math.prod(shot.final_size)) as image:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             refusal = _refusal_of_form(image, shot)
             if refusal:
                 return refusal
@@ -51,8 +53,6 @@ def checked(data: bytes, shot: Shot, *, sha256: str) -> Image.Image | BadUpload:
                 return refusal
             # Copied pixel by pixel: no profile, text or comment of the sender survives.
             picture = Image.frombytes("RGB", image.size, image.convert("RGB").tobytes())
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        return BadUpload("wrong_size", f"the image has more pixels than {_size(shot)}")
     except Exception as error:
         # Decoders meet hostile bytes with whatever error they come upon.
         return BadUpload("not_an_image", f"the upload cannot be decoded as an image: {error}"[:_LONG])
@@ -62,16 +62,6 @@ def checked(data: bytes, shot: Shot, *, sha256: str) -> Image.Image | BadUpload:
 def _size(shot: Shot) -> str:
     width, height = shot.final_size
     return f"{width}x{height}"
-
-
-def _open(data: bytes, max_pixels: int) -> Image.Image:
-    with _opening:
-        usual = Image.MAX_IMAGE_PIXELS
-        Image.MAX_IMAGE_PIXELS = max_pixels
-        try:
-            return Image.open(io.BytesIO(data), formats=FORMATS)
-        finally:
-            Image.MAX_IMAGE_PIXELS = usual
 
 
 def _refusal_of_form(image: Image.Image, shot: Shot) -> BadUpload | None:

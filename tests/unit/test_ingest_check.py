@@ -180,6 +180,65 @@ def bomb_of_text() -> bytes:
     return data[:33] + framed + data[33:]
 
 
+def chunks(kind: bytes, number: int) -> bytes:
+    """A PNG with so many empty chunks of a kind before its pixels."""
+    empty = struct.pack(">I", 0) + kind + struct.pack(">I", zlib.crc32(kind))
+    return FILES["png"][:33] + empty * number + FILES["png"][33:]
+
+
+def segments(*between: bytes) -> bytes:
+    """A JPEG with these bytes before its first segment."""
+    return FILES["jpeg"][:2] + b"".join(between) + FILES["jpeg"][2:]
+
+
+def scans(number: int) -> bytes:
+    """A progressive JPEG that paints its last scan again and again."""
+    data = FILES["jpeg, progressive"]
+    last = data.rindex(b"\xff\xda")
+    return data[:-2] + data[last:-2] * number + data[-2:]
+
+
+MANY = 2**21
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (segments(b"\xff" * 24 * 2**20), "other bytes between its segments"),
+        (segments(b"\xff\0" * MANY), "other bytes between its segments"),
+        (segments(b"\xff\xd0" * MANY), "other bytes between its segments"),
+        (segments(b"\xff\xfe\0\2" * MANY), "more segments"),
+        (segments(b"\xff\xfe\0\6\xff\xda\0\0", b"\xff" * MANY), "other bytes between its segments"),
+        (scans(10_000), "more scans"),
+        (chunks(b"teSt", MANY), "more chunks"),
+        (chunks(b"IDAT", MANY), "more chunks"),
+    ],
+    ids=["fill", "junk", "restarts", "comments", "hidden fill", "scans", "chunks", "pixel chunks"],
+)
+def test_a_file_that_keeps_a_decoder_busy_is_refused_before_one_reads_it(
+    data: bytes, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Image, "open", None)
+    answer = check(data, SHOT._replace(format="jpeg"))
+    assert isinstance(answer, BadUpload)
+    assert answer.failure == "not_an_image"
+    assert words in answer.message
+    assert len(answer.message) < 100
+
+
+def test_files_of_usual_encoders_with_everything_in_them_pass() -> None:
+    exif = named(SHOT._replace(format="jpeg").id)
+    more = {"exif": exif, "icc_profile": b"x" * 300_000, "comment": b"c" * 999}
+    full = saved(picture(), "JPEG", progressive=True, **more)
+    assert isinstance(check(full, SHOT._replace(format="jpeg")), Image.Image)
+    large = Image.effect_noise((1024, 768), 80).convert("RGB")
+    shot = SHOT._replace(width=1024, height=768)
+    info = PngInfo()
+    for number in range(20):
+        info.add_text(f"key {number}", "text")
+    assert isinstance(check(png(large, pnginfo=info, compress_level=0), shot), Image.Image)
+
+
 @settings(deadline=None, max_examples=150)
 @given(
     kind=st.sampled_from(sorted(FILES)),
