@@ -160,6 +160,17 @@ def is_known(card: Card) -> bool:
     return find_chip(card.name, round(card.vram_bytes / GIB, 1)) is not None
 
 
+def watt_limit(card: Card) -> float:
+    """Returns the watts of a card by its published power limit; of an unknown card, the most of its class."""
+    known = find_chip(card.name, round(card.vram_bytes / GIB, 1))
+    return _most_watts(card.vram_class) if known is None else known.watts
+
+
+@cache
+def _most_watts(size: int) -> float:
+    return max(chip.watts for chip in known_chips().values() if chip.vram_class == size)
+
+
 @lru_cache(_NAMES)
 def _chip_of(name: str, vram_gib: float, capability: tuple[int, int] | None) -> Chip:
     known = find_chip(name, vram_gib)

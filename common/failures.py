@@ -58,6 +58,12 @@ _KNOWN = (
         f"the engine, the node or ingest crashed {MAX_CRASHES} times while processing it",
     ),
     Failure("out_of_memory", Blame.OUT_OF_MEMORY, "the card ran out of memory"),
+    Failure(
+        "out_of_memory_here",
+        Blame.NODE,
+        "the card ran out of memory with a single image, and no node of another owner did",
+    ),
+    Failure("overdue", Blame.NODE, "the node delivered nothing for so long that its lease ended"),
     Failure("model_missing", Blame.NODE, "the model files are missing on the node"),
     Failure("model_mismatch", Blame.NODE, "the model files on the node differ from the catalog"),
     Failure("load_error", Blame.NODE, "the pipeline could not be loaded"),

@@ -285,6 +285,11 @@ def _check_backlog(connection: Connection, backlog: Backlog) -> None:
     assert {id_: each for id_, each in running.items() if each[1]} == {
         id_: (held[id_], images) for id_, images in left.items()
     }
+    told_s = Counter[str]()
+    for row in _rows(connection, attempts):
+        told_s[row.batch_id] += row.encode_s + row.denoise_s + row.decode_s
+    for batch in backlog.running.values():
+        assert batch.told_s == pytest.approx(told_s[batch.id])
     in_use = Counter(line.work_key for line in backlog.lines)
     in_use.update(batch.work_key for batch in backlog.running.values())
     assert backlog._uses == in_use

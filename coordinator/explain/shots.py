@@ -25,7 +25,13 @@ def explain_shot(shot: ShotSubject) -> Explanation:
     sentences = [f"{name} {first.sentence}.", *(f"{capitalised(other.sentence)}." for other in others)]
     if shot.state is ShotState.WAITING and shot.attempts:
         on = f" on {listed(shot.failed_on)}" if shot.failed_on else ""
-        sentences.append(f"Attempt {shot.attempts} of {MAX_ATTEMPTS} failed{on}: {shot.reason}.")
+        if shot.attempts < MAX_ATTEMPTS:
+            sentences.append(f"Attempt {shot.attempts} of {MAX_ATTEMPTS} failed{on}: {shot.reason}.")
+        else:
+            sentences.append(
+                f"{shot.attempts} attempts failed{on}: {shot.reason}. These are nodes of one volunteer, so a "
+                "node of another owner tries it before it fails for good."
+            )
     if shot.image is not None:
         sentences += _made(shot.image)
     return Explanation(subject=shot.id, kind="shot", sentences=tuple(sentences), remedy=first.remedy)

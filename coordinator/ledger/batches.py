@@ -14,14 +14,17 @@ from sqlalchemy import Connection, Row, Select, exists, func, or_, select
 from common.errors import Conflict, FarmError, Gone, Invalid, NotFound, TooLarge, WrongToken
 from common.failures import MAX_ATTEMPTS, Blame, Failure, failure
 from common.messages import Ack, Claim, ClaimAnswer, Close, GrantRequest, Report
+from common.nodes import Card
 from common.shot import Shot
 from common.states import AttemptEvent, AttemptState, BatchEvent, BatchState, ShotEvent, ShotState
 from coordinator.ledger.claims import claimer, compose, recall
+from coordinator.ledger.confirmation import is_own
 from coordinator.ledger.costs import card_seconds, phase_columns, work_charge
+from coordinator.ledger.credible import credible, least_seconds, passed
 from coordinator.ledger.duplicates import end_beaten, give_back, in_two_batches, take_from
 from coordinator.ledger.endings import end_batch, end_held, whole_batch
-from coordinator.ledger.failure_policy import fail_shots
-from coordinator.ledger.measurements import Held, Pace, learn, note_out_of_memory, note_peaks
+from coordinator.ledger.failure_policy import fail_shots, out_of_memory
+from coordinator.ledger.measurements import Held, Pace, learn, note_peaks
 from coordinator.ledger.records import Reported, StageTime
 from coordinator.ledger.rules import Rules
 from coordinator.ledger.schema import attempts, batches, nodes, plain, shots, works
@@ -152,6 +155,7 @@ def _accept_reports(write: Write, rules: Rules, reports: Sequence[tuple[str, Rep
     """Record all reports, or raise the error of the first invalid one."""
     found = _attempts(write.connection, reports)
     new: dict[str, tuple[Row[Any], Report]] = {}
+    told: dict[str, float] = {}
     repeated = []
     first = _first_delivered(found, [report for _, report in reports])
     for attempt, (batch_id, report) in zip(found, reports, strict=True):
@@ -161,13 +165,14 @@ def _accept_reports(write: Write, rules: Rules, reports: Sequence[tuple[str, Rep
         is_new = attempt.state == AttemptState.RUNNING and attempt.id not in new
         is_new &= first.get(attempt.shot_id, attempt.id) == attempt.id
         if is_new:
-            new[attempt.id] = attempt, report
+            new[attempt.id] = attempt, _believed(write, attempt, report, told)
         repeated.append(not is_new)
     delivered = [received for received in new.values() if received[1].outcome == "delivered"]
     for (batch_id, node_id), images in Counter(
         (row.batch_id, row.node_id) for row, _ in new.values()
     ).items():
-        write.changes.append(BatchAdvanced(node_id, batch_id, images, write.now))
+        seconds = told[batch_id] - _told(write, node_id, batch_id)
+        write.changes.append(BatchAdvanced(node_id, batch_id, images, write.now, seconds))
     _deliver(write, rules, delivered)
     for attempt, report in new.values():
         if report.outcome != "delivered":
@@ -181,6 +186,41 @@ def _accept_reports(write: Write, rules: Rules, reports: Sequence[tuple[str, Rep
         )
         for attempt, again in zip(found, repeated, strict=True)
     ]
+
+
+def _believed(write: Write, attempt: Row[Any], report: Report, told: dict[str, float]) -> Report:
+    """The report with what is believed of its work; `told` has the seconds of all reports by batch."""
+    batch_id, card = attempt.batch_id, card_of(attempt.card)
+    before_s = told.setdefault(batch_id, _told(write, attempt.node_id, batch_id))
+    passed_s = passed(attempt.leased_at, write.now)
+    spent = credible(report.spent, card, passed_s, before_s)
+    working_s = card_seconds(spent.seconds)
+    least_s = min(_least_seconds(write, attempt, card), max(0.0, passed_s - before_s))
+    if report.outcome == "delivered" and working_s < least_s:
+        more_s = spent.seconds.get("denoise", 0.0) + least_s - working_s
+        spent = spent.model_copy(update={"seconds": {**spent.seconds, "denoise": more_s}})
+        working_s = least_s
+    told[batch_id] = before_s + working_s
+    return report if spent is report.spent else report.model_copy(update={"spent": spent})
+
+
+def _told(write: Write, node_id: str, batch_id: str) -> float:
+    """Seconds that were reported of the images of a batch before."""
+    held = write.backlog.running.get(node_id)
+    # What this transaction has recorded so far is not in memory yet.
+    noted = (one for one in write.changes if isinstance(one, BatchAdvanced) and one.batch_id == batch_id)
+    known_s = held.told_s if held is not None and held.id == batch_id else 0.0
+    return known_s + sum(one.seconds for one in noted)
+
+
+def _least_seconds(write: Write, attempt: Row[Any], card: Card) -> float:
+    """Seconds that the image of an attempt takes at the least."""
+    work = write.backlog.works.get(attempt.work_key)
+    if work is None or not is_comparable(card, work.shot.megapixels):
+        return least_seconds(None)
+    placement = write.backlog.placement(attempt.work_key, card)
+    pace_s = None if isinstance(placement, str) else placement.pace_s
+    return least_seconds(pace_s and pace_s * attempt.amount)
 
 
 def _first_delivered(found: Sequence[Row[Any]], reports: Sequence[Report]) -> dict[str, str]:
@@ -277,8 +317,9 @@ def _attempts(connection: Connection, asked: Sequence[tuple[str, _Asked]]) -> li
             batches.c.token,
             batches.c.state.label("batch_state"),
             *(batches.c[name] for name in ("outcome", "work_key", "recipe", "pass_size", "duplicates")),
+            batches.c.leased_at,
             works.c.amount,
-            *(nodes.c[name] for name in ("card", "terms", "temperature_c")),
+            *(nodes.c[name] for name in ("card", "owner", "terms", "temperature_c")),
         )
         .select_from(
             attempts.join(shots)
@@ -334,14 +375,16 @@ def _deliver(write: Write, rules: Rules, received: Sequence[tuple[Row[Any], Repo
         (
             Held(card_of(attempt.card), attempt.work_key, attempt.recipe, _pass_of(report), report.peak_bytes)
             for attempt, report in received
-            if report.peak_bytes is not None
+            if report.peak_bytes is not None and is_own(attempt.terms)
         ),
     )
     move_attempts(write, list(facts), AttemptState.RUNNING, AttemptEvent.DELIVERED, each=facts)
     shown = {attempt.shot_id: attempt.id for attempt, _ in received}
     move_shots(write, list(shown), ShotState.RUNNING, ShotEvent.DELIVERED, detail=shown)
     end_beaten(write, rules, shown)
-    learn(write, [_pace(attempt, report) for attempt, report in received])
+    if shown:
+        rules.incident.delivered_at = write.now
+    learn(write, [_pace(write, attempt, report) for attempt, report in received])
     write.changes += [one for each in received if (one := _rendered(write, *each))]
     write.changes += [image for each in received if (image := _timed(write, *each))]
 
@@ -355,8 +398,10 @@ def _upload(write: Write, attempt: Row[Any], report: Report) -> dict[str, Any]:
     return {"key": key, "sha256": report.sha256, "size": report.size, "asked_at": write.now}
 
 
-def _pace(attempt: Row[Any], report: Report) -> Pace:
-    return Pace(attempt.node_id, attempt.model, card_seconds(report.spent.seconds) / attempt.amount)
+def _pace(write: Write, attempt: Row[Any], report: Report) -> Pace:
+    least_s = _least_seconds(write, attempt, card_of(attempt.card))
+    seconds = max(card_seconds(report.spent.seconds), least_s)
+    return Pace(attempt.node_id, attempt.model, seconds / attempt.amount)
 
 
 def _rendered(write: Write, attempt: Row[Any], report: Report) -> ImageRendered | None:
@@ -395,8 +440,7 @@ def _fail(write: Write, rules: Rules, attempt: Row[Any], report: Report) -> None
     if met.blame is Blame.OUT_OF_MEMORY:
         in_batch = select(func.count()).where(attempts.c.batch_id == attempt.batch_id)
         images = min(attempt.pass_size, write.connection.execute(in_batch).scalar_one())
-        if note_out_of_memory(write, card_of(attempt.card), attempt.work_key, attempt.recipe, images):
-            met = replace(met, blame=Blame.FARM)
+        met = out_of_memory(write, attempt, [attempt.shot_id], images, met)
     facts["failure"] = met.kind
     move_attempts(write, [attempt.id], AttemptState.RUNNING, AttemptEvent.FAILED, detail=met.kind, **facts)
     _fail_shot(write, attempt, met, report.message)

@@ -8,12 +8,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import Row, Select, case, exists, func, insert, literal, select, tuple_, union_all
+from sqlalchemy import Row, Select, case, exists, func, insert, literal, or_, select, tuple_, union_all
 
 from common.errors import Conflict, WrongTicket
+from common.failures import MAX_ATTEMPTS, MAX_CRASHES
 from common.messages import Claim, ClaimAnswer, Lease, LeasedShot, Nothing, Spent
 from common.states import AttemptState, BatchState, NodeEvent, NodeState, ShotEvent, ShotState
+from coordinator.ledger.confirmation import is_own
 from coordinator.ledger.costs import spent_columns
+from coordinator.ledger.deadlines import lease_deadline
 from coordinator.ledger.duplicates import in_progress
 from coordinator.ledger.failure_policy import by_its_own_fault, failed
 from coordinator.ledger.fleet import may_claim
@@ -181,7 +184,8 @@ def _take(
 def _waiting(choice: Selection, min_class: int, member: Member, after: tuple[int, int] | None) -> Select[Any]:
     """The chosen number of shots after a position, and whether each has failed on this node."""
     job_id, work_key = choice.option.lot
-    here = exists().where(attempts.c.shot_id == shots.c.id, failed(), attempts.c.node_id == member.id)
+    bad = or_(failed(), shots.c.crashes >= MAX_CRASHES)
+    here = exists().where(attempts.c.shot_id == shots.c.id, bad, attempts.c.node_id == member.id)
     order = waiting.c.crashes, waiting.c.position
     query = (
         select(shots.c.id, shots.c.spec, waiting.c.min_class, *order, here.label("failed_here"))
@@ -199,7 +203,14 @@ def _kept_for_others(
     """Shots that failed on this node and are reserved for other nodes, or rest for now.
 
     If no other node can take them, shots at fault rest first; a clock that was set back extends no rest.
+    Failures of volunteers that are still to be confirmed leave them to nodes of other owners.
     """
+    if not is_own(member.terms):
+        unsure = or_(shots.c.attempts >= MAX_ATTEMPTS, shots.c.crashes >= MAX_CRASHES)
+        doubtful = select(shots.c.id).where(shots.c.id.in_(shot_ids), unsure)
+        kept = set(write.connection.scalars(doubtful))
+    else:
+        kept = set()
     own = case((by_its_own_fault(), attempts.c.settled_at))
     query = (
         select(attempts.c.shot_id, attempts.c.node_id, func.max(own))
@@ -207,7 +218,6 @@ def _kept_for_others(
         .group_by(attempts.c.shot_id, attempts.c.node_id)
     )
     failed_on: dict[str, set[str]] = {}
-    kept = set()
     for shot_id, node_id, at in write.connection.execute(query):
         failed_on.setdefault(shot_id, set()).add(node_id)
         if node_id == member.id and at is not None and write.now - rules.timing.retry_s < at <= write.now:
@@ -244,6 +254,10 @@ def _grant(
     placement = backlog.placement(option.work_key, member.card)
     assert isinstance(placement, Placement)
     estimate = reservation(member, option, len(rows), backlog.jobs[option.job_id], rules.rates)
+    work_s = None if option.expected_s is None else option.expected_s * len(rows)
+    due = lease_deadline(
+        rules.timing, write.now, load_s=option.load_s, work_s=work_s, pass_size=choice.pass_size
+    )
     batch = {
         "id": f"b-{secrets.token_hex(8)}",
         "node_id": member.id,
@@ -261,6 +275,7 @@ def _grant(
         "state": BatchState.LEASED.value,
         "leased_at": write.now,
         "expires_at": write.now + rules.timing.lease_s,
+        **due._asdict(),
         "estimate": estimate,
         "duplicates": duplicates,
         **spent_columns(Spent()),

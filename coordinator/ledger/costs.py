@@ -32,6 +32,11 @@ from coordinator.scheduling.member import Member, card_of
 #: Phases that occupy the card; saving and uploading overlap with the next pass.
 CARD_PHASES = ("load", "encode", "denoise", "decode")
 
+#: Seconds of the card that were reported of an attempt.
+CARD_SECONDS: ColumnElement[float] = sum(
+    (attempts.c[f"{phase}_s"] for phase in CARD_PHASES if phase != "load"), literal(0.0)
+)
+
 
 def card_seconds(seconds: Mapping[str, float]) -> float:
     return sum(seconds.get(phase, 0.0) for phase in CARD_PHASES)
@@ -215,7 +220,7 @@ def _of_all(connection: Connection) -> Iterator[_Part]:
 
 def _of_job(connection: Connection, job_id: str) -> Iterator[_Part]:
     """From the rows of the job; takes time proportional to its size."""
-    tried = connection.execute(_by_model(job_id, attempts, _CARD_S))
+    tried = connection.execute(_by_model(job_id, attempts, CARD_SECONDS))
     for model, size, state, failure, number, seconds, cost in tried:
         part = _Part(model=model, vram_class=size, seconds=seconds, cost=cost)
         part.images = number * (state == AttemptState.STORED)
@@ -228,7 +233,6 @@ def _of_job(connection: Connection, job_id: str) -> Iterator[_Part]:
             yield _Part(model=model, vram_class=size, rejected=number, rejected_cost=cost)
 
 
-_CARD_S = sum((attempts.c[f"{phase}_s"] for phase in CARD_PHASES if phase != "load"), literal(0.0))
 _AROUND_S = batches.c.load_s + batches.c.lost_s
 
 

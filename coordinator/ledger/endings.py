@@ -8,7 +8,7 @@ from itertools import takewhile
 from types import SimpleNamespace
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, literal, select, update
+from sqlalchemy import Row, Select, select, update
 
 from common.failures import MAX_ATTEMPTS, Blame, Failure
 from common.messages import Spent
@@ -22,10 +22,11 @@ from common.states import (
     ShotState,
 )
 from common.trust import BAD
-from coordinator.ledger.costs import CARD_PHASES, card_seconds, prefixed, spent_columns, work_charge
+from coordinator.ledger.costs import CARD_SECONDS, card_seconds, prefixed, spent_columns, work_charge
+from coordinator.ledger.credible import credible, passed
 from coordinator.ledger.duplicates import give_back, in_two_batches
-from coordinator.ledger.failure_policy import fail_shots, suspect
-from coordinator.ledger.measurements import learn_load, note_out_of_memory
+from coordinator.ledger.failure_policy import MEMORY, fail_shots, out_of_memory, suspect
+from coordinator.ledger.measurements import learn_load
 from coordinator.ledger.records import StageTime
 from coordinator.ledger.rules import Rules
 from coordinator.ledger.schema import attempts, batches, jobs, nodes, plain, shots
@@ -64,10 +65,17 @@ def end_batch(
     Unfinished shots wait again without a failed attempt unless `failure` is theirs.
     `peak_bytes` is the memory in use when it ran out; `load` what it spent on loading and encoding ahead,
     with `compile_s` seconds of compiling; `spent` the total of the lease, if its end reported more than its
-    heartbeats.
+    heartbeats. All of them are believed as far as the lease lasted.
     """
     rows = _attempts(write, batch.id)
-    spent = _newest(batch, spent or Spent())
+    undone = [row for row in rows if row.state == AttemptState.RUNNING]
+    ran = _first_pass(write, [row.shot_id for row in undone[: batch.pass_size]])
+    if failure is not None and failure.blame is Blame.OUT_OF_MEMORY and undone:
+        begun = [row.shot_id for row in undone[:ran]]
+        failure = out_of_memory(write, batch, begun, ran, failure)
+    card, passed_s = card_of(batch.card), passed(batch.leased_at, write.now)
+    spent = credible(_newest(batch, spent or Spent()), card, passed_s)
+    load = load and credible(load, card, passed_s, sum(row.seconds for row in rows))
     spending = _spending(write, rules, batch, load or Spent(), compile_s, spent, rows)
     held = write.backlog.running.get(batch.node_id)
     loading_s = (load.seconds.get("load", 0.0) if load else 0.0) - compile_s
@@ -85,10 +93,10 @@ def end_batch(
     write.changes.append(
         BatchEnded(batch.id, batch.job_id, batch.node_id, taken_s, batch.max_cost is not None)
     )
-    if undone := [row for row in rows if row.state == AttemptState.RUNNING]:
+    if undone:
         facts = {"message": message, "peak_bytes": peak_bytes}
-        died = _died(rules, write.now, event, failure)
-        _undo(write, batch, undone, failure, facts, of=len(rows), died=died, spent=spent)
+        died = _died(rules, write.now, event, failure) and not _SUSPICIOUS.isdisjoint(spent.seconds)
+        _undo(write, batch, undone, failure, facts, of=len(rows), ran=ran, died=died)
     node_state = NodeState(batch.node_state)
     # A drained node goes offline with the reason of the drain.
     kept = {name: getattr(batch, name) for name in ("reason", "decided_by")}
@@ -107,9 +115,13 @@ def end_held(write: Write, rules: Rules, node_id: str, event: BatchEvent) -> int
 
 
 def account_late(write: Write, rules: Rules, batch_id: str, spent: Spent) -> None:
-    """Charge what a node spent on a batch after its lease had ended and before the node learned of it."""
+    """Charge what a node spent on a batch after its lease had ended and before the node learned of it.
+
+    It is believed to have learned of it after the time that an image may take.
+    """
     batch = write.connection.execute(whole_batch().where(batches.c.id == batch_id)).one()
-    newest = _newest(batch, spent)
+    passed_s = passed(batch.leased_at, min(write.now, batch.closed_at + rules.timing.hard_limit_s))
+    newest = credible(_newest(batch, spent), card_of(batch.card), passed_s)
     lost = _lost(newest, batch.load_s, batch.load_joules, _attempts(write, batch_id))
     more_s = card_seconds(lost.seconds) - batch.lost_s
     if more_s <= 0:
@@ -140,12 +152,10 @@ def _judge_node(
 
 def _attempts(write: Write, batch_id: str) -> Sequence[Row[Any]]:
     """The attempts of a batch in rendering order, with the seconds of the card that were reported of each."""
-    seconds: ColumnElement[float] = sum(
-        (attempts.c[f"{phase}_s"] for phase in CARD_PHASES if phase != "load"), literal(0.0)
-    )
     columns = (attempts.c[name] for name in ("id", "shot_id", "state", "joules"))
-    query: Select[Any] = select(*columns, seconds.label("seconds")).where(attempts.c.batch_id == batch_id)
-    return write.connection.execute(query.order_by(attempts.c.place)).all()
+    query: Select[Any] = select(*columns, CARD_SECONDS.label("seconds"))
+    mine = query.where(attempts.c.batch_id == batch_id)
+    return write.connection.execute(mine.order_by(attempts.c.place)).all()
 
 
 def _undo(
@@ -156,23 +166,21 @@ def _undo(
     facts: dict[str, Any],
     *,
     of: int,
+    ran: int,
     died: bool,
-    spent: Spent,
 ) -> None:
-    """Return the unfinished shots of a batch of so many, or fail them."""
+    """Return the unfinished shots of a batch of so many, or fail them; the first `ran` were in its last pass.
+
+    `died`: its engine or node did, in a phase in which a shot can be the cause.
+    """
     ids = [row.shot_id for row in undone]
     running = [row.id for row in undone]
-    images = _first_pass(write, ids[: batch.pass_size])
-    begun, beside = set(ids[:images]), in_two_batches(write, batch.id, ids)
+    begun, beside = set(ids[:ran]), in_two_batches(write, batch.id, ids)
     alone = [shot_id for shot_id in ids if shot_id not in beside]
-    if (
-        failure is not None
-        and failure.blame is Blame.OUT_OF_MEMORY
-        and note_out_of_memory(write, card_of(batch.card), batch.work_key, batch.recipe, images)
-    ):
+    if failure is not None and failure.kind in MEMORY and failure.blame is not Blame.OUT_OF_MEMORY:
         facts |= {"failure": failure.kind}
-        ran, running = running[:images], running[images:]
-        move_attempts(write, ran, AttemptState.RUNNING, AttemptEvent.FAILED, detail=failure.kind, **facts)
+        tried, running = running[:ran], running[ran:]
+        move_attempts(write, tried, AttemptState.RUNNING, AttemptEvent.FAILED, detail=failure.kind, **facts)
         failure = None
     if failure is not None and _theirs(failure, len(undone), of):
         facts |= {"failure": failure.kind}
@@ -186,7 +194,7 @@ def _undo(
         return
     move_attempts(write, running, AttemptState.RUNNING, AttemptEvent.RELEASED, detail=batch.id)
     # No shot can be at fault while the pipeline is being loaded.
-    if died and batch.duplicates is None and not _SUSPICIOUS.isdisjoint(spent.seconds):
+    if died and batch.duplicates is None:
         # A node that died with unreported uploads was in a later pass. Its first unreported pass is suspected
         # instead, because the ledger cannot tell them apart.
         suspects = [shot_id for shot_id in alone if shot_id in begun]
@@ -196,7 +204,12 @@ def _undo(
 
 
 def _first_pass(write: Write, ids: Sequence[str]) -> int:
-    """Images of the pass that ran: shots are rendered in order, and those of a pass share one call."""
+    """Images of the pass that ran, of those that it may have had.
+
+    Shots are rendered in order, and those of a pass share one call.
+    """
+    if not ids:
+        return 0
     query = select(shots.c.id, shots.c.spec).where(shots.c.id.in_(ids))
     calls = {row.id: shot_of(row.spec).call for row in write.connection.execute(query)}
     return sum(1 for _ in takewhile(lambda shot_id: calls[shot_id] == calls[ids[0]], ids))
@@ -204,7 +217,7 @@ def _first_pass(write: Write, ids: Sequence[str]) -> int:
 
 def _died(rules: Rules, now: float, event: BatchEvent, failure: Failure | None) -> bool:
     """Whether an engine or node died on its own, as opposed to during a disruption of the farm."""
-    gone = event in _GONE and not rules.incident.lasts(now)
+    gone = event in _GONE and failure is None and not rules.incident.lasts(now)
     return gone or (failure is not None and failure.kind == "engine_died")
 
 
@@ -221,7 +234,7 @@ def _theirs(failure: Failure, undone: int, all_of_them: int) -> bool:
 
 def whole_batch() -> Select[Any]:
     """Batches, with what their end needs to know of node and job."""
-    node = [nodes.c[name] for name in ("card", "terms", "reason", "decided_by", "record")]
+    node = [nodes.c[name] for name in ("card", "owner", "terms", "reason", "decided_by", "record")]
     columns: list[Any] = [batches, *node, nodes.c.state.label("node_state"), jobs.c.max_cost]
     return select(*columns).select_from(batches.join(nodes).join(jobs))
 

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, func, select, update
+from sqlalchemy import ColumnElement, Row, and_, func, or_, select, update
 
 from common.failures import MAX_CRASHES, Blame, Failure, consequence, failure, kinds
 from common.nodes import VRAM_CLASSES
 from common.states import AttemptState, ShotEvent, ShotState
-from coordinator.ledger.schema import attempts, jobs, plain, shots, wants
+from coordinator.ledger.confirmation import DEADLY, confirmed, is_own, was_said
+from coordinator.ledger.measurements import note_out_of_memory
+from coordinator.ledger.schema import attempts, jobs, nodes, plain, shots, wants
 from coordinator.ledger.transactions import Write
 from coordinator.ledger.transitions import PAUSED, chunks, drop_unwanted, move_shots, note_job
 from coordinator.scheduling.changes import JobClosed
+from coordinator.scheduling.member import card_of
 
 
 def failed() -> ColumnElement[bool]:
@@ -46,8 +50,7 @@ def fail_shots(
     reason = message or met.sentence
     larger = next((size for size in VRAM_CLASSES if size > vram_class), None)
     own = int(met.blame is Blame.SHOT)
-    for tried, some in _by_attempts(write, ids).items():
-        event = consequence(met.blame, attempts=tried + own, larger_class=larger, most=met.attempts)
+    for tried, event, some in _consequences(write, ids, met, own, larger):
         values: dict[str, Any] = {"attempts": tried + own}
         if event is not ShotEvent.RETURNED:
             values |= {"failure": met.kind, "reason": reason}
@@ -61,6 +64,24 @@ def fail_shots(
     drop_unwanted(write, ids)
 
 
+def _consequences(
+    write: Write, ids: Sequence[str], met: Failure, own: int, larger: int | None
+) -> Iterator[tuple[int, ShotEvent, list[str]]]:
+    """Failed attempts before this one, what happens, and the shots.
+
+    None fails for good that is not confirmed.
+    """
+    for tried, some in _by_attempts(write, ids).items():
+        event = consequence(met.blame, attempts=tried + own, larger_class=larger, most=met.attempts)
+        if event is ShotEvent.EXHAUSTED:
+            sure = confirmed(write, some, and_(failed(), by_its_own_fault()))
+            if unsure := [shot_id for shot_id in some if shot_id not in sure]:
+                yield tried, ShotEvent.RETRIED, unsure
+            some = [shot_id for shot_id in some if shot_id in sure]
+        if some:
+            yield tried, event, some
+
+
 def _by_attempts(write: Write, ids: Sequence[str]) -> dict[int, list[str]]:
     """Shots grouped by their number of failed attempts."""
     found: dict[int, list[str]] = {}
@@ -71,15 +92,40 @@ def _by_attempts(write: Write, ids: Sequence[str]) -> dict[int, list[str]]:
     return found
 
 
+#: Kinds of running out of memory, believed or not.
+MEMORY = ("out_of_memory", "out_of_memory_here")
+
+
+def out_of_memory(
+    write: Write, batch: Row[Any], shot_ids: Sequence[str], images: int, met: Failure
+) -> Failure:
+    """What is believed of a pass of `images` that ran out of memory, with these shots in it.
+
+    The farm's fault if such cards can go on with smaller passes or another recipe. A single image that a
+    volunteer's card has no memory for is the node's fault, until a node of another owner says the same.
+    `batch` has the `card`, `terms` and `owner` of its node, `work_key` and `recipe`.
+    """
+    if images <= 1 and not is_own(batch.terms):
+        others = and_(attempts.c.failure.in_(MEMORY), nodes.c.owner != batch.owner)
+        if not was_said(write, shot_ids, others):
+            return failure("out_of_memory_here")
+    lower = note_out_of_memory(write, card_of(batch.card), batch.work_key, batch.recipe, images)
+    return replace(met, blame=Blame.FARM) if lower else met
+
+
 def suspect(write: Write, ids: Sequence[str], source: ShotState) -> list[str]:
     """Record that an engine, node or ingest died with these shots; returns those that may be retried.
 
-    A suspect is rendered last and alone. A shot that is involved in every death fails as poison.
+    A suspect is rendered last and alone. A shot that is involved in every death fails as poison, if nodes of
+    more than one volunteer died with it.
     """
     write.connection.execute(update(shots).where(shots.c.id.in_(ids)).values(crashes=shots.c.crashes + 1))
     poison = failure("poison")
     query = select(shots.c.id).where(shots.c.id.in_(ids), shots.c.crashes >= MAX_CRASHES)
-    given_up = write.connection.scalars(query).all()
+    deaths = write.connection.scalars(query).all()
+    crashed = or_(DEADLY, attempts.c.failure == "ingest_crash")
+    sure = confirmed(write, deaths, crashed) if deaths else set()
+    given_up = [shot_id for shot_id in deaths if shot_id in sure]
     values = {"failure": poison.kind, "reason": poison.sentence}
     if given_up:
         move_shots(write, given_up, source, ShotEvent.EXHAUSTED, detail=poison.kind, **values)

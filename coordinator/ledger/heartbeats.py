@@ -14,6 +14,7 @@ from common.states import NODE, AttemptState, BatchState, NodeEvent, NodeState
 from coordinator.ledger.batches import must_match
 from coordinator.ledger.charges import Charge, Charged, utc_month
 from coordinator.ledger.costs import idle_charge, spent_columns
+from coordinator.ledger.credible import most_joules, passed
 from coordinator.ledger.endings import account_late
 from coordinator.ledger.node_rows import LOADED, must_speak_for
 from coordinator.ledger.rules import Rules
@@ -97,7 +98,7 @@ def _callers(
     connection: Connection, calls: Sequence[tuple[str, Heartbeat | Listen]]
 ) -> list[_Caller | Gone | NotFound]:
     """The caller of each call, or the error with which the call is rejected."""
-    columns = ("id", "state", "reason", "incarnation", "decided_by", *LOADED, *_IDLE_COLUMNS)
+    columns = ("id", "state", "reason", "incarnation", "decided_by", "joined_at", *LOADED, *_IDLE_COLUMNS)
     query = select(*(nodes.c[name] for name in columns))
     known = connection.execute(query.where(nodes.c.id.in_({node_id for node_id, _ in calls})))
     fleet = {row.id: row for row in known}
@@ -161,9 +162,15 @@ def _node_columns(write: Write, node: Row[Any], beat: Heartbeat, rules: Rules) -
 
 
 def _idle(write: Write, node: Row[Any], beat: Heartbeat, rules: Rules) -> dict[str, Any]:
-    """Idle time since the last heartbeat; a delayed older heartbeat adds nothing."""
-    seconds = max(0.0, beat.idle_s - node.told_idle_s)
-    joules = max(0.0, beat.idle_joules - node.told_idle_joules)
+    """Idle time since the last heartbeat; a delayed older heartbeat adds nothing.
+
+    It is believed as far as the node has been there since it joined.
+    """
+    idle_s = min(beat.idle_s, passed(node.joined_at, write.now))
+    member = write.backlog.known(node.id)
+    seconds = max(0.0, idle_s - node.told_idle_s)
+    told_joules = max(0.0, beat.idle_joules - node.told_idle_joules)
+    joules = min(told_joules, most_joules(member.card, seconds))
     new_values = {name: getattr(node, name) for name in _IDLE_COLUMNS}
     new_values["told_idle_s"] += seconds
     new_values["told_idle_joules"] += joules
@@ -173,7 +180,6 @@ def _idle(write: Write, node: Row[Any], beat: Heartbeat, rules: Rules) -> dict[s
     new_values["idle_s"] += seconds
     if not seconds and not joules:
         return new_values
-    member = write.backlog.known(node.id)
     charge = idle_charge(seconds, joules, member, rules, write.now)
     for name, value in charge.items():
         new_values[f"idle_{name}"] += value

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import Row, func, insert, select
@@ -16,6 +16,7 @@ from common.nodes import Card
 from common.states import GONE, BatchEvent, NodeEvent, NodeState, ShotEvent, ShotState
 from common.views import MemoryView, NodeView, Who
 from coordinator.ledger import trust
+from coordinator.ledger.credible import most_joules
 from coordinator.ledger.endings import end_held
 from coordinator.ledger.heartbeats import answer_heartbeats, answer_listeners
 from coordinator.ledger.measurements import memory_views, note_trials
@@ -183,12 +184,12 @@ class Nodes:
 
 
 def _join(write: Write, rules: Rules, join: Join) -> JoinedNode:
-    card = card_of(join.card.model_dump())
+    card = _credible(card_of(join.card.model_dump()))
     facts = {
         "owner": join.owner,
         "process": join.process,
         "terms": join.terms,
-        "card": join.card.model_dump(mode="json"),
+        "card": join.card.model_dump(mode="json") | {"watts": card.watts},
         "vram_class": card.vram_class,
         "lanes": list(join.lanes),
         **_offered(join),
@@ -199,6 +200,7 @@ def _join(write: Write, rules: Rules, join: Join) -> JoinedNode:
         "seen_at": write.now,
         "told_idle_s": 0.0,
         "told_idle_joules": 0.0,
+        "joined_at": write.now,
     }
     before = write.connection.execute(select(nodes).where(nodes.c.id == join.name)).one_or_none()
     if before is None:
@@ -214,6 +216,11 @@ def _join(write: Write, rules: Rules, join: Join) -> JoinedNode:
     return JoinedNode(
         node_id=join.name, incarnation=incarnation, vram_class=card.vram_class, lanes=join.lanes
     )
+
+
+def _credible(card: Card) -> Card:
+    """The card with no more declared watts than such a card draws."""
+    return card if card.watts is None else replace(card, watts=min(card.watts, most_joules(card, 1.0)))
 
 
 def _offered(offer: Holdings) -> dict[str, Any]:

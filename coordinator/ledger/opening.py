@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, func, select
+from sqlalchemy import Connection, Row, Select, case, func, select
 
 from common.states import AttemptState, BatchState
+from coordinator.ledger.costs import CARD_SECONDS
 from coordinator.ledger.database import columns_of
 from coordinator.ledger.fleet import members
 from coordinator.ledger.job_rows import job_row
@@ -80,20 +81,24 @@ def _running(connection: Connection, now: float) -> list[BatchFound]:
     found = {row.id: row for row in connection.execute(leased)}
     running: list[BatchFound] = []
     for some in chunks(list(found)):
+        runs = attempts.c.state == plain(AttemptState.RUNNING)
+        left, least = func.count(case((runs, 1))), func.max(case((runs, shots.c.min_class)))
         unfinished: Select[Any] = (
-            select(attempts.c.batch_id, func.count(), func.max(shots.c.min_class))
+            select(attempts.c.batch_id, left, least, func.sum(CARD_SECONDS))
             .join_from(attempts, shots)
-            .where(attempts.c.batch_id.in_(some), attempts.c.state == plain(AttemptState.RUNNING))
+            .where(attempts.c.batch_id.in_(some))
             .group_by(attempts.c.batch_id)
+            .having(left > 0)
         )
-        for batch_id, left, min_class in connection.execute(unfinished):
+        for batch_id, images, min_class, told_s in connection.execute(unfinished):
             row = found[batch_id]
             batch = RunningBatch(
                 **columns_of(row, "id", "job_id", "work_key", "pass_size", "duplicates"),
                 min_class=min_class,
-                left=left,
+                left=images,
                 since=now,
                 image_s=None,
+                told_s=told_s,
             )
             running.append(BatchFound(row.node_id, batch))
     return running

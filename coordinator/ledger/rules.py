@@ -21,6 +21,10 @@ class Incident:
     #: Start of the incident; None if there is none.
     began: float | None = None
     until: float = -inf
+    #: When the last one ended that is over.
+    ended_at: float = -inf
+    #: When a node last delivered an image.
+    delivered_at: float = -inf
 
     def note(self, since: float, until: float) -> None:
         """Begin an incident, or extend the current one."""
@@ -35,12 +39,13 @@ class Incident:
         return self.began is not None and now >= self.until
 
     def close(self) -> None:
-        self.began, self.until = None, -inf
+        self.began, self.until, self.ended_at = None, -inf, self.until
 
     def clock_set_back(self, now: float) -> None:
-        """Limit the start to `now` after the clock was set back."""
+        """Limit all times to `now` after the clock was set back."""
         self.began = self.began and min(self.began, now)
-        self.until = min(self.until, now)
+        self.until, self.ended_at = min(self.until, now), min(self.ended_at, now)
+        self.delivered_at = min(self.delivered_at, now)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

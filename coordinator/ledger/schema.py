@@ -486,6 +486,8 @@ nodes = Table(
     must("seen_at", Double),
     #: Outcomes of its last images, oldest first (`common.trust`).
     must("record", Text, ""),
+    #: Owner of the first volunteer that rendered what it could not, since it was last trusted again.
+    may("contradicted_by", String),
     #: Start of the distrust, None while it is trusted; and when it was last trusted again.
     may("distrusted_at", Double),
     may("trusted_at", Double),
@@ -496,6 +498,8 @@ nodes = Table(
     #: The part reported by this incarnation, whose heartbeats are cumulative.
     must("told_idle_s", Double, "0"),
     must("told_idle_joules", Double, "0"),
+    #: When this incarnation joined.
+    must("joined_at", Double, "0"),
 )
 
 #: Measured seconds per megapixel-forward of a model on a node, as a moving average.
@@ -541,6 +545,9 @@ batches = Table(
     must("leased_at", Double),
     must("expires_at", Double),
     may("closed_at", Double),
+    #: When the lease ends unless a shot is reported before, and how long each report extends it.
+    may("due_at", Double),
+    may("patience_s", Double),
     #: Cost estimated at the time of the lease, without that of shots taken back since.
     must("estimate", Double),
     #: Shots taken back for idle nodes or short jobs.
@@ -561,6 +568,7 @@ batches = Table(
     must("lost_s", Double, "0"),
     *money("lost_"),
     partial_index("batches_leased", "expires_at", where="state = 'leased'"),
+    partial_index("batches_due", "due_at", where="state = 'leased'"),
     partial_index("batches_in_hand", "node_id", where="state = 'leased'"),
     Index("batches_by_job", "job_id"),
 )

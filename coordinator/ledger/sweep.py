@@ -14,6 +14,7 @@ from common.errors import Conflict
 from common.settings import Timing
 from common.states import NODE, AttemptState, BatchEvent, BatchState, NodeEvent, NodeState
 from common.units import format_money
+from coordinator.ledger.deadlines import overdue
 from coordinator.ledger.endings import end_batch, whole_batch
 from coordinator.ledger.failure_policy import pause
 from coordinator.ledger.fleet import in_service
@@ -111,8 +112,10 @@ def _bring_back(write: Write, rules: Rules) -> None:
     delivered = attempts.c.state == plain(AttemptState.DELIVERED)
     for column, among, most in (
         (batches.c.expires_at, leased, write.now + rules.timing.lease_s),
+        (batches.c.leased_at, leased, write.now),
         (attempts.c.asked_at, delivered, write.now),
         (nodes.c.seen_at, true(), write.now),
+        (nodes.c.joined_at, true(), write.now),
         (nodes.c.distrusted_at, true(), write.now),
     ):
         late = update(column.table).where(among, column > most)
@@ -137,6 +140,10 @@ def _expire(write: Write, rules: Rules, stuck: list[Stuck]) -> list[str]:
         with _apart(write, stuck, f"batch {batch.id}", batch.node_id):
             end_batch(write, rules, batch, BatchEvent.EXPIRED)
             expired.append(batch.id)
+    for late_batch, failure, message in overdue(write, rules):
+        with _apart(write, stuck, f"batch {late_batch.id}", late_batch.node_id):
+            end_batch(write, rules, late_batch, BatchEvent.EXPIRED, failure=failure, message=message)
+            expired.append(late_batch.id)
     return expired
 
 

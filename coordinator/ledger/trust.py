@@ -9,6 +9,7 @@ from sqlalchemy import Row, exists, select, update
 
 from common.states import BatchState, NodeEvent, NodeState
 from common.trust import BAD, GOOD, doubt, noted
+from coordinator.ledger.confirmation import is_own
 from coordinator.ledger.failure_policy import by_its_own_fault, failed
 from coordinator.ledger.rules import Rules
 from coordinator.ledger.schema import attempts, batches, nodes, plain
@@ -51,7 +52,8 @@ def credit_nodes(write: Write, pictures: Sequence[Good]) -> None:
 def blame_others(write: Write, rules: Rules, pictures: Sequence[Good]) -> None:
     """Attribute earlier failures of these shots to their nodes, because another node succeeded.
 
-    Failures before a node was last trusted again do not count.
+    Failures before a node was last trusted again do not count, nor does what volunteers of one owner alone
+    rendered, who may have made it up.
     """
     well = {picture.shot_id: picture.node_id for picture in pictures}
     query = select(attempts.c.shot_id, attempts.c.node_id, attempts.c.started_at).where(
@@ -59,9 +61,19 @@ def blame_others(write: Write, rules: Rules, pictures: Sequence[Good]) -> None:
     )
     for shot_id, other, started_at in write.connection.execute(query).all():
         if other != well[shot_id]:
-            trusted_at = _row(write, other).trusted_at
-            if trusted_at is None or started_at > trusted_at:
+            accused = _row(write, other)
+            recent = accused.trusted_at is None or started_at > accused.trusted_at
+            if recent and _is_sure(write, accused, _row(write, well[shot_id])):
                 blame_node(write, rules, other)
+
+
+def _is_sure(write: Write, accused: Row[Any], witness: Row[Any]) -> bool:
+    """Whether a node is blamed because `witness` rendered what it could not; notes who said so first."""
+    if is_own(witness.terms) or accused.contradicted_by not in (None, witness.owner):
+        return True
+    first = update(nodes).where(nodes.c.id == accused.id)
+    write.connection.execute(first.values(contradicted_by=witness.owner))
+    return False
 
 
 def doubt_node(write: Write, rules: Rules, node_id: str) -> None:
@@ -104,7 +116,8 @@ def forgive(write: Write, node: Row[Any]) -> None:
     if node.distrusted_at is not None:
         _trust(write, node)
     else:
-        write.connection.execute(update(nodes).where(nodes.c.id == node.id).values(record=""))
+        clear = update(nodes).where(nodes.c.id == node.id)
+        write.connection.execute(clear.values(record="", contradicted_by=None))
 
 
 def due_for_test(write: Write, rules: Rules) -> Sequence[Row[Any]]:
@@ -129,7 +142,8 @@ def blamed(write: Write, rules: Rules) -> Sequence[Row[Any]]:
 
 def _trust(write: Write, node: Row[Any]) -> None:
     state = NodeState(node.state)
-    cleared: dict[str, Any] = {"record": "", "distrusted_at": None, "trusted_at": write.now}
+    cleared: dict[str, Any] = {"record": "", "contradicted_by": None}
+    cleared |= {"distrusted_at": None, "trusted_at": write.now}
     move_node(write, node.id, state, NodeEvent.TRUSTED, **cleared)
     if state is NodeState.SELFTEST and _holds_batch(write, node.id):
         move_node(
@@ -144,7 +158,8 @@ def _row(write: Write, node_id: str) -> Row[Any]:
 
 def _rows(write: Write, node_ids: Collection[str]) -> Sequence[Row[Any]]:
     """The record that determines the trust in a node."""
-    columns = (nodes.c[name] for name in ("id", "state", "record", "distrusted_at", "trusted_at"))
+    named = ("id", "state", "owner", "terms", "record", "contradicted_by", "distrusted_at", "trusted_at")
+    columns = (nodes.c[name] for name in named)
     return write.connection.execute(select(*columns).where(nodes.c.id.in_(node_ids))).all()
 
 

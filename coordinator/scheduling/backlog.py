@@ -434,9 +434,9 @@ class Backlog:
                 self._lease(change)
             case BatchFound(node_id, batch):
                 self._hold(node_id, batch)
-            case BatchAdvanced(node_id, batch_id, images, at):
+            case BatchAdvanced(node_id, batch_id, images, at, seconds):
                 if held := self._held(node_id, batch_id):
-                    self.running[node_id] = held.without(images, at)
+                    self.running[node_id] = held.without(images, at, seconds)
             case BatchTrimmed(node_id, batch_id):
                 if held := self._held(node_id, batch_id):
                     self._trim(change, held)

@@ -75,6 +75,8 @@ class BatchAdvanced(NamedTuple):
     images: int
     #: Seconds since 1970.
     at: float
+    #: Those in which the card worked on these images.
+    seconds: float = 0.0
 
 
 class BatchTrimmed(NamedTuple):

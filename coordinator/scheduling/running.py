@@ -54,6 +54,8 @@ class RunningBatch:
     loads_model: bool = False
     #: The batch whose pass it renders as well; None if it has its shots for itself.
     duplicates: str | None = None
+    #: Seconds for which the card worked on images that were reported.
+    told_s: float = 0.0
 
     def end(self, now: float) -> float | None:
         """When its last image is expected; a pass that is late is expected to be as late again."""
@@ -84,10 +86,10 @@ class RunningBatch:
         passes = min(_BEGUN, int((max(0.0, now - self.since) + nearly_over_s) / pass_s) + 1)
         return min(self.left, passes * self.pass_size)
 
-    def without(self, images: int, at: float | None = None) -> RunningBatch:
-        """After so many images were reported at a time, or taken back if there is none."""
+    def without(self, images: int, at: float | None = None, seconds: float = 0.0) -> RunningBatch:
+        """After so many images were reported at a time, which took `seconds`; taken back if there is none."""
         since = self.since if at is None else max(self.since, at)
-        return replace(self, left=max(0, self.left - images), since=since)
+        return replace(self, left=max(0, self.left - images), since=since, told_s=self.told_s + seconds)
 
 
 class Tail(NamedTuple):

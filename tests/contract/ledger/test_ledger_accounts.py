@@ -89,13 +89,13 @@ def test_a_heartbeat_need_not_wait_for_totals(bench: Bench) -> None:
 
 def test_a_volunteers_electricity_is_on_no_bill_of_the_farm(bench: Bench) -> None:
     job = bench.submit(placed(1))
-    bench.finish(bench.join(terms="volunteer").lease(), work(3600.0, 3.6e6))
+    bench.finish(bench.join(terms="volunteer").lease(), work(3600.0, 3.6e5))
 
     totals = bench.ledger.accounts.totals()
     assert bench.ledger.jobs.view(job.job_id).cost == 0
     assert sum(totals.cost.values()) == 0
     rates = bench.rules.rates
-    expected = (3.6e6 + rates.host_watts * 3600) / 3.6e6 * float(rates.tariff_per_kwh)
+    expected = (3.6e5 + rates.host_watts * 3600) / 3.6e6 * float(rates.tariff_per_kwh)
     assert sum(totals.volunteer_cost.values()) == pytest.approx(expected, rel=CLOSE)
 
 
@@ -176,22 +176,22 @@ def test_what_a_lost_lease_spent_before_the_tariff_changed_keeps_its_price(bench
     job = bench.submit(placed(2))
     node = bench.join()
     lease = node.lease()
-    node.beat(lease, spent=work(3600.0, 3.6e6))
+    node.beat(lease, spent=work(3600.0, 3.6e5))
     bench.let_pass(TIMING.lease_s + 2 * TIMING.sweep_s)
     before = bench.ledger.jobs.view(job.job_id).cost
-    assert before == pytest.approx(_hand_made_cost(3600.0, 3.6e6, 8, bench)) != 0
+    assert before == pytest.approx(_hand_made_cost(3600.0, 3.6e5, 8, bench)) != 0
 
     bench.restart(rates=Money(tariff_per_kwh=Decimal("0.1")))
-    node.beat(lease, spent=work(3600.0, 3.6e6))
+    node.beat(lease, spent=work(3600.0, 3.6e5))
     assert sum(bench.ledger.accounts.totals().cost.values()) == before
     for _ in range(2):
-        node.beat(lease, spent=work(5400.0, 5.4e6))
+        node.beat(lease, spent=work(5400.0, 5.4e5))
 
-    cost = before + _hand_made_cost(1800.0, 1.8e6, 8, bench)
+    cost = before + _hand_made_cost(1800.0, 1.8e5, 8, bench)
     assert bench.ledger.jobs.view(job.job_id).cost == pytest.approx(cost, rel=CLOSE)
     assert sum(bench.ledger.accounts.totals().cost.values()) == pytest.approx(cost, rel=CLOSE)
     (batch,) = bench.rows(batches)
-    assert (batch.lost_s, batch.lost_joules) == (5400.0, 5.4e6)
+    assert (batch.lost_s, batch.lost_joules) == (5400.0, 5.4e5)
 
 
 def test_what_a_closing_tells_of_a_pass_without_reports_is_accounted(bench: Bench) -> None:

@@ -152,9 +152,9 @@ def test_electricity_costs_what_the_hour_says(bench: Bench) -> None:
     bench.restart(rates=Money(tariff_per_kwh=Decimal("0.5"), tariffs=(night,)))
     at_night = bench.rules.rates.tariff(bench.clock.now)
     job = bench.submit(placed(1))
-    bench.finish(bench.join().lease(), work(3600.0, 3.6e6))
+    bench.finish(bench.join().lease(), work(3600.0, 3.6e5))
     (line,) = of_use(bench.ledger.accounts.job_bill(job.job_id), "image")
-    assert line.electricity == pytest.approx((1 + 0.05) * float(at_night))
+    assert line.electricity == pytest.approx((0.1 + 0.05) * float(at_night))
 
 
 def test_volunteers_are_thanked_for_hours_images_and_electricity(bench: Bench) -> None:

@@ -59,7 +59,7 @@ def test_a_budget_that_is_taken_by_what_is_in_hand_is_said(bench: Bench) -> None
 def test_a_job_that_passed_its_budget_shows_overshoot_and_what_is_undone(bench: Bench) -> None:
     job = bench.submit(placed(4), max_cost=1e-6).job_id
     lease = bench.join().lease()
-    bench.store(bench.deliver(lease, 0, work(100.0, 3.6e6)).attempt_id)
+    bench.store(bench.deliver(lease, 0, work(100.0, 2e4)).attempt_id)
     bench.close(lease)
     bench.ledger.sweep()
     answer = explained(bench, job)

@@ -78,6 +78,12 @@ def test_sums_that_a_migration_fills_are_those_that_were_kept(bench: Bench) -> N
     bench.restart(keep_s=1000 * DAY)
     bench.submit(placed(1, first=90_000))
     bench.fail(bench.join("new").lease(), "cancelled", 0, work(1.0))
+    bench.submit(placed(2, first=91_000))
+    lease = bench.join("newer").lease()
+    bench.fail(lease, "flat_image", 0, work(1.0))
+    bench.close(lease, "released", spent=work(2.0))
+    for _ in range(6):
+        walk.duplicate()
     walk.go(250)
     before, owners = [sums(bench, table, *keys) for table, keys in SUMS], of_owners(bench)
     charges = bench.rows(monthly_charges)
@@ -94,7 +100,7 @@ def test_sums_that_a_migration_fills_are_those_that_were_kept(bench: Bench) -> N
 
 
 def test_days_of_owners_that_a_migration_fills_have_what_was_thinned(bench: Bench) -> None:
-    walk = DearWalk(bench, Random(5))
+    walk = DearWalk(bench, Random(9))
     walk.go(100)
     before = of_owners(bench)
     assert bench.rows(daily_tallies)
