@@ -100,16 +100,22 @@ def save_gguf(file: Path, model: Path, *, format_: str = "Q8_0", original_names:
     `original_names` are those of the files of Z-Image that people share: query, key and value are one matrix.
     """
     import diffusers
-    import gguf
 
     kind = getattr(diffusers, json.loads((model / "model_index.json").read_text())["transformer"][1])
     weights = dict(kind.from_pretrained(str(model), subfolder="transformer").state_dict())
     if original_names:
         weights = with_original_names(weights)
+    return save_as_gguf(file, weights, format_)
+
+
+def save_as_gguf(file: Path, weights: dict[str, Any], format_: str) -> Path:
+    """The tensors, matrices among them in one of GGUF's formats."""
+    import gguf
+
     quantised = gguf.GGMLQuantizationType[format_]
     writer = gguf.GGUFWriter(str(file), "lumina2")
     for name, tensor in weights.items():
-        weight = tensor.numpy()
+        weight = tensor.float().numpy()
         if weight.ndim == 2 and weight.shape[0] > 1 and weight.shape[1] % 32 == 0:
             writer.add_tensor(name, gguf.quants.quantize(weight, quantised), raw_dtype=quantised)
         else:

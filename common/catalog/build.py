@@ -13,9 +13,11 @@ from common.catalog.entries import (
     Entry,
     FamilyEntry,
     ModelEntry,
+    RecipeEntry,
     SpeedEntry,
 )
 from common.catalog.types import (
+    GGUF_FORMATS,
     Activations,
     Catalog,
     Family,
@@ -59,7 +61,7 @@ def _built(kind: type[_Built], entry: Entry, **own: Any) -> _Built:
 
 def _model(name: str, entry: ModelEntry, entries: CatalogEntries) -> Model:
     family = entries.families[entry.family]
-    recipes = tuple(_built(Recipe, recipe) for recipe in entries.recipes(entry))
+    recipes = tuple(_built(Recipe, each) for recipe in entries.recipes(entry) for each in _by_format(recipe))
     lacking = tuple(recipe for recipe in recipes if not _has_its_file(recipe, entry))
     return _built(
         Model,
@@ -75,6 +77,23 @@ def _model(name: str, entry: ModelEntry, entries: CatalogEntries) -> Model:
         speeds=tuple(map(_speed, family.speeds if entry.speeds is None else entry.speeds)),
         gguf={format_: _built(GgufFile, file) for format_, file in entry.gguf.items()},
     )
+
+
+def _by_format(recipe: RecipeEntry) -> list[RecipeEntry]:
+    """A recipe that reads any GGUF file as one for each format: `gguf-fp32` as `gguf-q4-fp32` and others."""
+    if "gguf" not in recipe.weights.values():
+        return [recipe]
+    return [
+        recipe.model_copy(
+            update={
+                "name": recipe.name.replace("gguf", format_, 1),
+                "weights": {
+                    part: format_ if held == "gguf" else held for part, held in recipe.weights.items()
+                },
+            }
+        )
+        for format_ in GGUF_FORMATS
+    ]
 
 
 def _has_its_file(recipe: Recipe, entry: ModelEntry) -> bool:

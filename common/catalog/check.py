@@ -9,6 +9,7 @@ from common.catalog.entries import (
     CatalogEntries,
     LoraEntry,
     ModelEntry,
+    RecipeEntry,
     SpeedEntry,
     TextualInversionEntry,
     UpscalerEntry,
@@ -81,18 +82,28 @@ def _model_problems(path: str, model: ModelEntry, entries: CatalogEntries) -> It
     if not recipes:
         yield f"{path}.recipes", "the model needs at least one recipe, its own or its family's"
     for recipe in recipes:
-        differ = sorted(recipe.weights.keys() ^ model.components.keys())
-        if differ:
+        yield from _recipe_problems(path, recipe, model)
+
+
+def _recipe_problems(path: str, recipe: RecipeEntry, model: ModelEntry) -> Iterator[tuple[str, str]]:
+    differ = sorted(recipe.weights.keys() ^ model.components.keys())
+    if differ:
+        yield (
+            f"{path}.components",
+            f"recipe `{recipe.name}` and the components disagree about {_all(differ)}",
+        )
+    if "gguf" in recipe.weights.values() and "gguf" not in recipe.name:
+        yield (
+            f"{path}.recipes",
+            f"recipe `{recipe.name}` stands for one of each format of GGUF files: "
+            "let its name contain `gguf`",
+        )
+    for part, format_ in recipe.weights.items():
+        if format_.startswith("gguf") and part != "transformer":
             yield (
-                f"{path}.components",
-                f"recipe `{recipe.name}` and the components disagree about {_all(differ)}",
+                f"{path}.recipes",
+                f"recipe `{recipe.name}` has `{part}` as {format_}; only a `transformer` can be GGUF",
             )
-        for part, format_ in recipe.weights.items():
-            if format_.startswith("gguf") and part != "transformer":
-                yield (
-                    f"{path}.recipes",
-                    f"recipe `{recipe.name}` has `{part}` as {format_}; only a `transformer` can be GGUF",
-                )
 
 
 def _speed_problems(path: str, speeds: Iterable[SpeedEntry]) -> Iterator[tuple[str, str]]:

@@ -11,7 +11,7 @@ from common.textual_inversions import MAX_VECTORS
 
 Identity = Annotated[str, Field(pattern=r"^(sha256:[0-9a-f]{64}|[\w.-]+/[\w.-]+@[0-9a-f]{40})$")]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Format = Literal["float32", "bfloat16", "float16", "fp8", "int8", "gguf-q8", "gguf-q4"]
+Format = Literal["float32", "bfloat16", "float16", "fp8", "int8", "gguf", "gguf-q8", "gguf-q5", "gguf-q4"]
 Dtype = Literal["float32", "bfloat16", "float16"]
 
 
@@ -120,7 +120,7 @@ class ModelEntry(Entry):
     min_class: Annotated[int, Field(ge=0)] = 0
     #: None: the family's.
     speeds: tuple[SpeedEntry, ...] | None = None
-    gguf: dict[Literal["gguf-q8", "gguf-q4"], GgufFileEntry] = {}
+    gguf: dict[Literal["gguf-q8", "gguf-q5", "gguf-q4"], GgufFileEntry] = {}
 
 
 class LoraEntry(Entry):

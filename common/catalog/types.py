@@ -8,11 +8,13 @@ from types import MappingProxyType
 from typing import Literal
 
 #: Bytes one parameter takes on a card, by the format its weights are held in.
-#: GGUF stores a scale with every block of 32 weights: 4.5 and 8.5 bits each.
+#: GGUF stores a scale with every block of 32 weights: 4.5, 5.5 and 8.5 bits each.
 BYTES_PER_PARAMETER = MappingProxyType(
     {"float32": 4.0, "bfloat16": 2.0, "float16": 2.0}
-    | {"fp8": 1.0, "int8": 1.0, "gguf-q8": 1.0625, "gguf-q4": 0.5625}
+    | {"fp8": 1.0, "int8": 1.0, "gguf-q8": 1.0625, "gguf-q5": 0.6875, "gguf-q4": 0.5625}
 )
+#: Formats of GGUF files, the smallest first. A recipe with `gguf` stands for one of each.
+GGUF_FORMATS = ("gguf-q4", "gguf-q5", "gguf-q8")
 #: Formats that a denoiser is converted to while it is loaded. `fp8` only stores weights; `int8` also
 #: multiplies in int8, with activations that are rounded as they come (W8A8).
 EIGHT_BITS = ("fp8", "int8")

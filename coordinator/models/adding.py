@@ -42,7 +42,11 @@ _SAME_SIZE = 0.01
 #: Endings of weight files.
 _WEIGHTS = PICKLES | {".safetensors"}
 #: Most frequent dtype of a GGUF file to the format in the catalog.
-_GGUF_FORMATS = {"Q4_0": "gguf-q4", "Q4_1": "gguf-q4", "Q4_K": "gguf-q4", "Q8_0": "gguf-q8"}
+_GGUF_FORMATS = {
+    **dict.fromkeys(("Q4_0", "Q4_1", "Q4_K"), "gguf-q4"),
+    **dict.fromkeys(("Q5_0", "Q5_1", "Q5_K"), "gguf-q5"),
+    "Q8_0": "gguf-q8",
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

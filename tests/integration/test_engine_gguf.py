@@ -10,12 +10,14 @@ from typing import Any
 import numpy
 import pytest
 from PIL import Image
+from safetensors.torch import load_file
 
 from common.catalog import file_identity, load_catalog
 from gpu_node import protocol
 from gpu_node.agent.engine_client import EngineClient
 from tests.engine_talk import ask, engine_lora, load_command, render, shot
-from tests.tiny import save_gguf, save_lora, save_z_image
+from tests.tiny import save_as_gguf, save_gguf, save_lora, save_z_image
+from tests.tiny_original import save_klein_denoiser
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +50,7 @@ def refusal(engine: EngineClient, command: protocol.Load) -> protocol.Failed:
     return failed
 
 
-@pytest.mark.parametrize(("format_", "most"), [("Q8_0", 1), ("Q4_0", 12)])
+@pytest.mark.parametrize(("format_", "most"), [("Q8_0", 1), ("Q5_0", 6), ("Q4_0", 12)])
 @pytest.mark.parametrize("original_names", [False, True])
 def test_quantised_weights_give_nearly_the_same_picture(
     engine: EngineClient, tiny_model: Path, tmp_path: Path, format_: str, most: int, original_names: bool
@@ -61,7 +63,7 @@ def test_quantised_weights_give_nearly_the_same_picture(
     assert 0 < abs(full - small).mean() < most
 
 
-@pytest.mark.parametrize("family", ["flux1", "chroma", "qwen-image"])
+@pytest.mark.parametrize("family", ["flux1", "chroma", "flux2-klein", "qwen-image"])
 def test_other_families_take_quantised_weights_too(
     engine: EngineClient, twin_of: Callable[[str], Path], tmp_path: Path, family: str
 ) -> None:
@@ -69,7 +71,12 @@ def test_other_families_take_quantised_weights_too(
     folder = twin_of(family)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        file = save_gguf(tmp_path / "t.gguf", folder)
+        if family == "flux2-klein":
+            # As people share them: query, key and value are one matrix.
+            original = load_file(save_klein_denoiser(tmp_path / "t.safetensors", folder))
+            file = save_as_gguf(tmp_path / "t.gguf", original, "Q8_0")
+        else:
+            file = save_gguf(tmp_path / "t.gguf", folder)
     weights = {part: "bfloat16" if part.startswith("text") else "float32" for part in model.components}
     options: dict[str, Any] = {
         "pipeline": model.family.pipeline,

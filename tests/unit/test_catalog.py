@@ -109,17 +109,33 @@ def test_a_farm_adds_its_own_models_and_loras(tmp_path: Path) -> None:
     assert catalog.loras["me"].base == "my-model"
 
 
-@pytest.mark.parametrize(("named", "held"), [(False, False), (True, True)])
+@pytest.mark.parametrize(
+    "family", ["z-image-turbo", "flux2-klein-4b", "flux1-dev", "chroma1-hd", "qwen-image"]
+)
+@pytest.mark.parametrize("format_", [None, "gguf-q4", "gguf-q5", "gguf-q8"])
 def test_a_model_with_fixed_files_has_only_recipes_whose_files_are_fixed(
-    tmp_path: Path, named: bool, held: bool
+    tmp_path: Path, family: str, format_: str | None
 ) -> None:
     digest = "ab" * 32
-    file = f"gguf: {{gguf-q4: {{path: q4.gguf, identity: 'sha256:{digest}'}}}}"
-    text = f"models: {{z: {{like: z-image-turbo, identity: 'sha256:{digest}', {file if named else ''}}}}}"
+    file = f"gguf: {{{format_}: {{path: q.gguf, identity: 'sha256:{digest}'}}}}" if format_ else ""
+    text = f"models: {{z: {{like: {family}, identity: 'sha256:{digest}', {file}}}}}"
     model = load_catalog([write(tmp_path, text)]).models["z"]
 
-    assert ("gguf-q4-fp32" in {recipe.name for recipe in model.recipes}) is held
-    assert isinstance(fits_class(shot_of(model), model, 8), Fit) is held
+    read = {recipe.name: recipe for recipe in model.recipes if recipe.reads_gguf}
+    assert {recipe.weights["transformer"] for recipe in read.values()} == ({format_} if format_ else set())
+    if format_:
+        # In bfloat16 for newer cards, in float32 for others.
+        assert {recipe.compute_dtype for recipe in read.values()} == {"bfloat16", "float32"}
+        assert f"{format_}-fp32" in read
+
+
+@pytest.mark.parametrize(("format_", "fits"), [("gguf-q4", True), ("gguf-q5", True), ("gguf-q8", False)])
+def test_a_gtx_1070_renders_z_image_from_small_files(tmp_path: Path, format_: str, fits: bool) -> None:
+    digest = "ab" * 32
+    file = f"gguf: {{{format_}: {{path: q.gguf, identity: 'sha256:{digest}'}}}}"
+    text = f"models: {{z: {{like: z-image-turbo, identity: 'sha256:{digest}', {file}}}}}"
+    model = load_catalog([write(tmp_path, text)]).models["z"]
+    assert isinstance(fits_class(shot_of(model), model, 8), Fit) is fits
 
 
 def test_a_model_may_read_fewer_tokens_than_its_family(catalog: Catalog) -> None:
@@ -178,6 +194,11 @@ SPEED = (
             "models: {a: {like: sdxl, recipes: [{name: q, compute_dtype: float32, weights: {text_encoder: "
             "float32, text_encoder_2: float32, unet: gguf-q4, vae: float32}}]}}",
             "only a `transformer` can be GGUF",
+        ),
+        (
+            "models: {a: {like: z-image, recipes: [{name: small, compute_dtype: float32, weights: "
+            "{text_encoder: float32, transformer: gguf, vae: float32}}]}}",
+            "recipe `small` stands for one of each format of GGUF files: let its name contain `gguf`",
         ),
         ("models: {a: {like: z-image, gguf: {gguf-q4: {path: a.gguf}}}}", "identity: is missing"),
         ("loras: {a: {base: nix, path: a, license: own-work}}", "no model has the base `nix`"),

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from common.cards import REFERENCE_CARDS
 from common.catalog import Catalog, Recipe, load_catalog
+from common.chips import find_chip
 from common.embeddings import encoder_dtypes
 from common.fit import (
     HEADROOM,
@@ -269,6 +270,26 @@ def test_sd15_renders_a_megapixel_on_small_cards_in_tiles(vram_class: int, recip
     model = CATALOG.models["sd15"]
     large = shot_of(model, width=1024, height=1024)
     assert taken(fits_class(large, model, vram_class)).recipe.name == recipe
+
+
+@pytest.mark.parametrize(
+    ("card", "name", "recipe"),
+    [
+        ("RTX 3050 6GB", "z-image-turbo", "gguf-q4-small"),
+        ("RTX 3060 Ti", "z-image-turbo", "int8-small"),
+        ("RTX 3060 Ti", "flux2-klein-9b", "gguf-q4-small"),
+        ("GTX 1070", "flux2-klein-9b", "gguf-q4-fp32"),
+        ("RTX 2060 6GB", "z-image-turbo", "gguf-q4-fp32"),
+    ],
+)
+def test_small_cards_render_from_gguf_files_what_does_not_fit_in_8_bits(
+    card: str, name: str, recipe: str
+) -> None:
+    chip = find_chip(card)
+    assert chip is not None
+    model = CATALOG.models[name]
+    found = fit(shot_of(model), model, replace(chip.card(), ram_bytes=24 * GIB))
+    assert taken(found).recipe.name == recipe
 
 
 @pytest.mark.parametrize(

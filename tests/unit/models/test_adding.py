@@ -343,6 +343,11 @@ def test_a_gguf_file_belongs_to_the_entry_of_its_model(
     hub.repos[Z_IMAGE_REPO] = z_image()
     model = added(adder, "z-image-turbo")
     (tmp_path / "z-Q8_0.gguf").write_bytes(z_image_gguf())
+    (tmp_path / "z-Q5_0.gguf").write_bytes(z_image_gguf(kind=6, block=22))
+    (tmp_path / "z-Q2_K.gguf").write_bytes(z_image_gguf(kind=10, block=84, weights=256))
+    with pytest.raises(Invalid, match="holds its weights as Q2_K; the farm reads `Q4_0`, `Q4_1`, `Q4_K`, `Q5_0`,"):
+        prepare(adder, tmp_path / "z-Q2_K.gguf", like="z-image-turbo")
+    added(adder, tmp_path / "z-Q5_0.gguf", like="z-image-turbo")
 
     found = added(adder, tmp_path / "z-Q8_0.gguf", like="z-image-turbo")
 
@@ -351,6 +356,8 @@ def test_a_gguf_file_belongs_to_the_entry_of_its_model(
     assert known.identity == model.entry["identity"]
     assert known.gguf["gguf-q8"].identity == f"sha256:{found.files[0].sha256}"
     assert (tmp_path / "home" / "models" / "gguf" / known.gguf["gguf-q8"].path).is_file()
+    # Each file is one that recipes read.
+    assert {recipe.quantisation for recipe in known.recipes if recipe.reads_gguf} == {"gguf-q5", "gguf-q8"}
 
 
 def test_a_variant_never_takes_the_gguf_file_of_its_pattern(
@@ -371,18 +378,19 @@ def test_a_variant_never_takes_the_gguf_file_of_its_pattern(
     assert held == {"mine": set(), "later": set(), "z-image-turbo": {"gguf-q8"}}
 
 
-def z_image_gguf() -> bytes:
+def z_image_gguf(kind: int = 8, block: int = 34, weights: int = 32) -> bytes:
+    """With matrices of a GGML type, which has so many bytes for a block of so many weights."""
     import struct
 
     def text(word: str) -> bytes:
         return struct.pack("<Q", len(word)) + word.encode()
 
-    shapes = {"cap_embedder.0.weight": (32,), "layers.0.adaLN_modulation.0.weight": (4, 32)}
+    shapes = {"cap_embedder.0.weight": (weights,), "layers.0.adaLN_modulation.0.weight": (4, weights)}
     head, offset = b"GGUF" + struct.pack("<IQQ", 3, len(shapes), 0), 0
     for name, shape in shapes.items():
         head += text(name) + struct.pack("<I", len(shape)) + struct.pack(f"<{len(shape)}Q", *reversed(shape))
-        head += struct.pack("<IQ", 8, offset)
-        offset += 34 * (shape[0] if len(shape) > 1 else 1)
+        head += struct.pack("<IQ", kind, offset)
+        offset += block * (shape[0] if len(shape) > 1 else 1)
     return head + bytes(-len(head) % 32) + bytes(offset)
 
 
