@@ -345,7 +345,9 @@ def test_a_gguf_file_belongs_to_the_entry_of_its_model(
     (tmp_path / "z-Q8_0.gguf").write_bytes(z_image_gguf())
     (tmp_path / "z-Q5_0.gguf").write_bytes(z_image_gguf(kind=6, block=22))
     (tmp_path / "z-Q2_K.gguf").write_bytes(z_image_gguf(kind=10, block=84, weights=256))
-    with pytest.raises(Invalid, match="holds its weights as Q2_K; the farm reads `Q4_0`, `Q4_1`, `Q4_K`, `Q5_0`,"):
+    with pytest.raises(
+        Invalid, match="holds its weights as Q2_K; the farm reads `Q4_0`, `Q4_1`, `Q4_K`, `Q5_0`,"
+    ):
         prepare(adder, tmp_path / "z-Q2_K.gguf", like="z-image-turbo")
     added(adder, tmp_path / "z-Q5_0.gguf", like="z-image-turbo")
 

@@ -77,7 +77,7 @@ def test_the_first_folder_that_has_a_model_wins(folder: Path, tmp_path: Path) ->
 
 @pytest.fixture
 def turbo(tmp_path: Path) -> Library:
-    """A node that holds the folder of a model of which one recipe needs a file more."""
+    """A node that holds the folder of a model of which two recipes need a file more."""
     model = tmp_path / "Tongyi-MAI" / "Z-Image-Turbo"
     model.mkdir(parents=True)
     (model / "model_index.json").write_text("{}")
@@ -90,7 +90,9 @@ def turbo_library(folder: Path, file_content: bytes | None) -> Library:
     model = load_catalog().models["z-image-turbo"]
     digest = hashlib.sha256(file_content or b"").hexdigest()
     files = {"gguf-q4": GgufFile(path="turbo-q4.gguf", identity=f"sha256:{digest}")}
-    named = replace(model, gguf=files if file_content is not None else {})
+    # As of a model whose files are fixed: no file of another format is listed.
+    recipes = tuple(one for one in model.recipes if not one.reads_gguf or one.quantisation in files)
+    named = replace(model, recipes=recipes, gguf=files if file_content is not None else {})
     return Library(Catalog(models={model.name: named}, loras={}), (folder,), Hashes(folder / "hashes.json"))
 
 
@@ -103,11 +105,11 @@ def test_a_card_that_needs_a_file_which_is_not_here_is_not_offered_the_model(tur
     )
 
 
-def test_a_card_with_other_recipes_is_offered_the_model_without_the_one(turbo: Library) -> None:
+def test_a_card_with_other_recipes_is_offered_the_model_without_these(turbo: Library) -> None:
     (held,) = turbo.models(AMPERE)
 
     assert held.problem == ""
-    assert set(held.missing_recipes) == {"gguf-q4-fp32"}
+    assert set(held.missing_recipes) == {"gguf-q4-small", "gguf-q4-fp32"}
 
 
 def test_a_model_with_its_file_is_held_by_every_recipe(turbo: Library, tmp_path: Path) -> None:
@@ -123,7 +125,7 @@ def test_a_file_that_is_not_the_catalogs_is_as_good_as_none(turbo: Library, tmp_
     (old,), (new,) = turbo.models(PASCAL), turbo.models(AMPERE)
 
     assert "the catalog has" in old.problem
-    assert (new.problem, set(new.missing_recipes)) == ("", {"gguf-q4-fp32"})
+    assert (new.problem, set(new.missing_recipes)) == ("", {"gguf-q4-small", "gguf-q4-fp32"})
 
 
 def test_a_recipe_for_which_the_catalog_names_no_file_is_missing(turbo: Library, tmp_path: Path) -> None:
