@@ -14,7 +14,7 @@ SHOTS ?= 20000
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev lock demo check test test-newest lint bench chaos soak fuzz reference clean
+.PHONY: help setup setup-dev lock demo observe check test test-newest lint bench chaos soak fuzz reference clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -30,6 +30,9 @@ lock:  ## Pin dependencies with hashes in .ci/requirements; make lock UPGRADE=1 
 
 demo: setup  ## Start a farm, render manifests/demo.yaml and create a contact sheet
 	@$(BIN)/farm run manifests/demo.yaml --settings manifests/demo-farm.yaml --out demo
+
+observe: setup  ## Start Prometheus beside the demo's farm, and show the dashboards' queries on pages of it
+	@$(BIN)/python helm/dashboards/observe.py manifests/demo-farm.yaml
 
 lint: setup-dev  ## Run ruff, mypy --strict and import-linter
 	$(BIN)/ruff check

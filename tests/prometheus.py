@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,20 +39,22 @@ class Prometheus:
 
 
 @contextmanager
-def running_prometheus(folder: Path, target: str, *, key: str) -> Iterator[Prometheus]:
+def running_prometheus(folder: Path, target: str, *options: str, key: str) -> Iterator[Prometheus]:
     """Scrapes `http://<target>/metrics` every second with this key; data below `folder`."""
-    scrape = {
+    scrape: dict[str, object] = {
         "job_name": "farm",
         "scrape_interval": "1s",
         "authorization": {"credentials": key},
         "static_configs": [{"targets": [target]}],
     }
-    with prometheus_on(folder, scrape) as server:
+    with prometheus_on(folder, scrape, options=options) as server:
         yield server
 
 
 @contextmanager
-def prometheus_on(folder: Path, *scrapes: dict[str, object]) -> Iterator[Prometheus]:
+def prometheus_on(
+    folder: Path, *scrapes: dict[str, object], options: Sequence[str] = ()
+) -> Iterator[Prometheus]:
     """Serves what is below `folder`, and scrapes."""
     program = require_program("prometheus", "apt-get install prometheus")
     port = kept_ports(folder / "ports.json", ("prometheus",))["prometheus"]
@@ -64,6 +66,7 @@ def prometheus_on(folder: Path, *scrapes: dict[str, object]) -> Iterator[Prometh
         f"--storage.tsdb.path={folder / 'tsdb'}",
         "--storage.tsdb.retention.time=100y",
         f"--web.listen-address=127.0.0.1:{port}",
+        *options,
     ]
     with (
         (folder / "prometheus.log").open("wb") as log,

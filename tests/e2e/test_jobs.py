@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import signal
+import subprocess
+import sys
+from contextlib import suppress
 from pathlib import Path
 
+import httpx
 import pytest
 from PIL import Image
 
 from tests.e2e.conftest import many_passes
 from tests.e2e.farmhouse import Farmhouse
+from tests.require import require_program
+from tests.waiting import until
 
 pytestmark = pytest.mark.slow
 
@@ -154,6 +161,29 @@ def test_what_fits_no_node_is_refused_with_the_reason(open_studio: Farmhouse) ->
 def test_a_job_over_its_budget_is_refused(open_studio: Farmhouse) -> None:
     manifest = own(open_studio, "dear", "many", **{"output:": "limits: {max_cost: 0.000001}\noutput:"})
     assert "max_cost" in open_studio.farm("submit", manifest, "--yes", exit_code=4).stderr
+
+
+def test_prometheus_beside_a_farm_shows_what_the_dashboards_ask(open_studio: Farmhouse) -> None:
+    require_program("prometheus", "apt-get install prometheus")
+    command = [sys.executable, str(Path("helm/dashboards/observe.py").absolute()), "farm.yaml"]
+    environment = dict(open_studio.environment) | {"PYTHONPATH": str(Path.cwd())}
+    with subprocess.Popen(
+        command, cwd=open_studio.folder, env=environment, stdout=subprocess.PIPE, text=True
+    ) as observing:
+        try:
+            assert observing.stdout is not None
+            url = re.search(r"http://\S+", observing.stdout.readline())
+            assert url is not None
+            page = url[0].replace("farm.html", "nodes.html")
+
+            def shown() -> bool:
+                with suppress(httpx.HTTPError):
+                    return re.search(r"<td>\d+ GB ready</td><td>", httpx.get(page).text) is not None
+                return False
+
+            until(shown)
+        finally:
+            observing.terminate()
 
 
 def test_status_shows_nodes_queues_and_jobs(open_studio: Farmhouse) -> None:

@@ -6,18 +6,25 @@ They were not loaded in a Grafana server.
 from __future__ import annotations
 
 import math
+import re
+import runpy
 from collections.abc import Iterator
+from html import escape
 
+import httpx
 import pytest
 from sqlalchemy import create_engine, select
 
 from common.messages import Heartbeat
 from coordinator.ledger.schema import attempts, batches, nodes
-from tests.dashboards import QUERIES, Query
+from tests.dashboards import NAMES, QUERIES, Query
 from tests.farm import MANIFEST, RunningFarm, ScriptedNode, running_farm
 from tests.integration.test_metrics import MONEY, cost, work
 from tests.prometheus import Prometheus, running_prometheus
 from tests.servers import ValkeyServer
+
+#: What `make observe` runs.
+OBSERVE = runpy.run_path("helm/dashboards/observe.py")
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +35,10 @@ def watched(
     folder = tmp_path_factory.mktemp("watched")
     with running_farm(folder, valkey_server.url, money=MONEY) as farm:
         target = farm.url.removeprefix("http://")
-        with running_prometheus(folder, target, key="operator-key") as prometheus:
+        consoles = folder / "consoles"
+        OBSERVE["write_pages"](consoles)
+        option = f"--web.console.templates={consoles}"
+        with running_prometheus(folder, target, option, key="operator-key") as prometheus:
             work(farm)
             prometheus.wait_for('farm_images_total{outcome="stored"}')
             work(farm, MANIFEST.replace("mug", "cup"))
@@ -55,6 +65,17 @@ def heard(watched: tuple[RunningFarm, Prometheus]) -> Iterator[Prometheus]:
 @pytest.mark.parametrize("query", QUERIES, ids=str)
 def test_every_panel_has_data(heard: Prometheus, query: Query) -> None:
     assert heard.wait_for(query.filled(rate_interval="10m", range_="10m"))
+
+
+@pytest.mark.parametrize("board", NAMES)
+def test_the_pages_of_prometheus_show_each_panel_with_its_values(heard: Prometheus, board: str) -> None:
+    answer = httpx.get(f"{heard.url}/consoles/{board}.html").raise_for_status()
+    for query in QUERIES:
+        if query.board == board:
+            assert escape(query.title.replace("$currency", "CHF")) in answer.text
+    assert "{{" not in answer.text
+    if board == "nodes":
+        assert re.search(r"<td>alive</td><td>120 watt</td>", answer.text)
 
 
 def test_a_renamed_metric_would_be_noticed(watched: tuple[RunningFarm, Prometheus]) -> None:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import re
 import runpy
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -111,3 +113,13 @@ def test_queries_name_only_metrics_that_the_reference_has(query: Query) -> None:
     reference = (FOLDER.parents[1] / "docs" / "reference" / "metrics.md").read_text(encoding="utf-8")
     named = {name.removesuffix("_bucket") for name in re.findall(r"\bfarm_\w+", query.promql)}
     assert named <= set(re.findall(r"`(farm_\w+)`", reference))
+
+
+def test_who_lacks_prometheus_is_told_so_in_one_sentence() -> None:
+    command = [sys.executable, "helm/dashboards/observe.py", "manifests/demo-farm.yaml"]
+    ran = subprocess.run(
+        command, env={"PATH": "", "PYTHONPATH": "."}, capture_output=True, text=True, check=False
+    )
+    assert (ran.returncode, ran.stdout) == (1, "")
+    assert ran.stderr.startswith("Prometheus is not installed: install it")
+    assert ran.stderr.count("\n") == 1
