@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from diffusers import ZImageTransformer2DModel
     from transformers import Qwen3Config
 
 _CHAT = (
@@ -33,6 +34,24 @@ VAE = {
 Z_IMAGE_VAE = VAE | dict.fromkeys(("mid_block_add_attention", "use_quant_conv", "use_post_quant_conv"), False)
 
 
+def z_image_transformer(
+    channels: int, *, dim: int, layers: int, heads: int, text_width: int, **others: Any
+) -> ZImageTransformer2DModel:
+    """With random weights and one layer that refines."""
+    import diffusers
+
+    return diffusers.ZImageTransformer2DModel(
+        in_channels=channels,
+        dim=dim,
+        n_layers=layers,
+        n_refiner_layers=1,
+        n_heads=heads,
+        n_kv_heads=heads,
+        cap_feat_dim=text_width,
+        **others,
+    )
+
+
 def save_z_image(folder: Path, *, seed: int = 0, layers: int = 2) -> Path:
     """Write the pipeline to `folder`; 16-pixel size multiple, 8 latent channels."""
     import diffusers
@@ -42,19 +61,8 @@ def save_z_image(folder: Path, *, seed: int = 0, layers: int = 2) -> Path:
     torch.manual_seed(seed)
     tokenizer = byte_tokenizer()
     encoder = Qwen3Model(qwen3(len(tokenizer), width=32))
-    transformer = diffusers.ZImageTransformer2DModel(
-        all_patch_size=(2,),
-        all_f_patch_size=(1,),
-        in_channels=8,
-        dim=64,
-        n_layers=layers,
-        n_refiner_layers=1,
-        n_heads=2,
-        n_kv_heads=2,
-        cap_feat_dim=32,
-        axes_dims=[8, 12, 12],
-        axes_lens=[1024, 64, 64],
-    )
+    axes: dict[str, Any] = {"axes_dims": [8, 12, 12], "axes_lens": [1024, 64, 64]}
+    transformer = z_image_transformer(8, dim=64, layers=layers, heads=2, text_width=32, **axes)
     vae = diffusers.AutoencoderKL(
         **Z_IMAGE_VAE,
         latent_channels=8,

@@ -34,8 +34,12 @@ class FlowSampler(FlowMatchEulerDiscreteScheduler):  # type: ignore[misc]
         timesteps: Any = None,
     ) -> None:
         super().set_timesteps(num_inference_steps, device, sigmas, mu, timesteps)
+        self._spread()
         # Read once: a read at each step would wait for the card.
         self._levels: list[float] = self.sigmas.tolist()
+
+    def _spread(self) -> None:
+        """Make noise levels and timesteps those of the runs of the model, where a step takes several."""
 
     def step(
         self, model_output: torch.Tensor, timestep: Any, sample: torch.Tensor, *, return_dict: bool = True
@@ -62,19 +66,10 @@ class FlowHeun(FlowSampler):
 
     order = 2
 
-    def set_timesteps(
-        self,
-        num_inference_steps: int | None = None,
-        device: Any = None,
-        sigmas: Any = None,
-        mu: float | None = None,
-        timesteps: Any = None,
-    ) -> None:
-        super().set_timesteps(num_inference_steps, device, sigmas, mu, timesteps)
+    def _spread(self) -> None:
         # Each level but the first is that of two runs.
         self.timesteps = _twice(self.timesteps, from_=1)
         self.sigmas = torch.cat([_twice(self.sigmas[:-1], from_=1), self.sigmas[-1:]])
-        self._levels = self.sigmas.tolist()
 
     def _moved(self, latents: torch.Tensor, flow: torch.Tensor, at: int) -> torch.Tensor:
         if at % 2 == 0:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler, ZImagePipeline, ZImageTransformer2DModel
 from transformers import Qwen2Tokenizer, Qwen3Model
 
-from tests.tiny import Z_IMAGE_VAE, qwen3
+from tests.tiny import Z_IMAGE_VAE, qwen3, z_image_transformer
 
 START, STOP, PAD = "<|im_start|>", "<|im_end|>", "<|endoftext|>"
 
@@ -34,17 +35,8 @@ def new_vae() -> AutoencoderKL:
 
 
 def new_transformer() -> ZImageTransformer2DModel:
-    return ZImageTransformer2DModel(
-        in_channels=16,
-        dim=144,
-        n_layers=4,
-        n_refiner_layers=1,
-        n_heads=4,
-        n_kv_heads=4,
-        cap_feat_dim=TEXT_WIDTH,
-        axes_dims=[12, 12, 12],
-        axes_lens=[640, 64, 64],
-    )
+    axes: dict[str, Any] = {"axes_dims": [12, 12, 12], "axes_lens": [640, 64, 64]}
+    return z_image_transformer(16, dim=144, layers=4, heads=4, text_width=TEXT_WIDTH, **axes)
 
 
 def new_text_encoder(vocabulary: int) -> Qwen3Model:

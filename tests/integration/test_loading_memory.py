@@ -130,22 +130,14 @@ def save_medium_z_image(folder: Path, dtype: str) -> dict[str, int]:
     import torch
     from transformers import Qwen3Model
 
-    from tests.tiny import byte_tokenizer, qwen3
+    from tests.tiny import byte_tokenizer, qwen3, z_image_transformer
 
     tokenizer = byte_tokenizer()
     # Without a place for numbers first: drawing a hundred million of them takes a while.
     with torch.device("meta"):
         parts = {
             "text_encoder": Qwen3Model(qwen3(len(tokenizer), width=1024, heads=8)),
-            "transformer": diffusers.ZImageTransformer2DModel(
-                in_channels=8,
-                dim=1024,
-                n_layers=6,
-                n_refiner_layers=1,
-                n_heads=8,
-                n_kv_heads=8,
-                cap_feat_dim=1024,
-            ),
+            "transformer": z_image_transformer(8, dim=1024, layers=6, heads=8, text_width=1024),
             "vae": diffusers.AutoencoderKL(block_out_channels=(32,), norm_num_groups=8, latent_channels=8),
         }
     for part in parts.values():
