@@ -14,6 +14,7 @@ import pytest
 from common import chips, states
 from common.catalog import load_catalog
 from common.manifest.schema import manifest_schema
+from coordinator.estimate import page as models_page
 from coordinator.http import __main__ as api
 
 ROOT = Path(__file__).parents[2]
@@ -40,6 +41,7 @@ def test_every_path_and_name_on_a_page_exists(page: Path) -> None:
     [
         ("docs/reference/api.md", api.page, "python -m coordinator.http"),
         ("docs/reference/states.md", states.page, "python -m common.states"),
+        ("docs/reference/models.md", models_page.page, "python -m coordinator.estimate.page"),
         ("docs/reference/cards.md", lambda: f"{chips.page()}\n", "python -m common.chips"),
         (
             "manifests/manifest.schema.json",
