@@ -65,8 +65,8 @@ What an image of each built-in model takes with its usual settings on the refere
 the recipe, the peak of one image and of the largest pass, and the time of an image. **All of it is predicted,
 not measured**: peaks follow from the sizes of the parts, times from those below. Recipes with `gguf` in their
 name need [a GGUF file](../how-to/add-a-model.md). `-`: the model does not fit. The machines of the cards have
-the host memory that [fit](../explanation/fit.md#reference-cards) names. `farm plan` says the same for your cards and sizes,
-and `farm models --measured` what the cards of a farm have measured.
+the host memory that [fit](../explanation/fit.md#reference-cards) names. `farm plan` says the same for your
+cards and sizes, and `farm models --measured` what the cards of a farm have measured.
 """
 
 _TIMES = """
