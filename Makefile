@@ -3,7 +3,7 @@
 PYTHON3 ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-JOBS ?= 4
+JOBS ?= 6
 SEED ?= 1
 MINUTES ?= 3
 ENGINE ?= diffusers

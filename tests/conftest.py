@@ -17,7 +17,7 @@ from tests.servers import S3Server, ValkeyServer, running_s3, running_valkey
 #: Folders whose tests mostly wait for the farms that they start, while other tests compute.
 _FARMS = ("tests/e2e/", "tests/faults/")
 #: Share of a run by which they have begun, so that no worker is alone with one at the end.
-_BEGUN = 0.8
+_BEGUN = 0.7
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

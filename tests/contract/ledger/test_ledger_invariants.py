@@ -303,6 +303,8 @@ def test_every_shot_that_waits_is_explained_and_who_is_said_to_take_it_does(
 
 
 @pytest.mark.slow
+# What a walk comes by does not depend on the database.
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_walks_come_by_nearly_everything_that_may_happen(bench: Bench) -> None:
     missing = {(m.noun, one.event) for m in MACHINES for one in m.transitions} - RARE
     for seed in range(12):
