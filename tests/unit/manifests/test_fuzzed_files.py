@@ -34,8 +34,8 @@ from coordinator.submission.tokens import Tokenizers
 
 #: How long to look; once through the examples if not given.
 MINUTES = float(os.environ.get("FARM_FUZZ_MINUTES", "0"))
-#: CPU seconds that one manifest may take to be planned or refused.
-PATIENCE_S = 1.0
+#: CPU seconds after which a manifest counts as one that hangs; a full garbage collection takes one.
+PATIENCE_S = 5.0
 #: Shots of an expansion that are made and compared.
 MADE = 30
 
