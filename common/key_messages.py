@@ -8,8 +8,8 @@ from pydantic import AfterValidator, Field, field_validator
 
 from common.allowance import PERIODS, RATE_PERIODS, allowance
 from common.messages import Message, Name
+from common.proper_names import owner_name, proper_name
 from common.scopes import GRANTABLE, Scope
-from common.views import owner_name, proper_name
 from common.wording import suggestion, visible
 
 #: Names of the keys of the settings.

@@ -7,105 +7,13 @@ Durations are in seconds, sizes in bytes, money in the currency of the farm, tim
 from __future__ import annotations
 
 import json
-import re
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 
-from common.errors import BY_REASON, BY_STATUS, FarmError, InvalidDocument
 from common.messages import CardFacts, Message, Sha256
 from common.nodes import Terms
-from common.wording import visible
-
-#: Characters of one line of an error.
-_LONGEST_LINE = 1000
-#: Maximum number of characters in the name of an owner.
-LONGEST_OWNER = 63
-_OWNER = rf"^[A-Za-z0-9][A-Za-z0-9._-]{{0,{LONGEST_OWNER - 1}}}$"
-
-
-def owner_name(given: str) -> str:
-    """Returns the name of an owner of jobs. Raises ValueError, with a sentence, for what cannot be one.
-
-    >>> owner_name("ana")
-    'ana'
-    """
-    return proper_name(given, "an owner")
-
-
-def proper_name(given: str, of: str) -> str:
-    """Returns the name of an owner, a key or a lane. Raises ValueError, with a sentence, for others."""
-    if not re.fullmatch(_OWNER, given):
-        raise ValueError(
-            f"`{visible(given[:200])}` cannot be the name of {of}: use up to {LONGEST_OWNER} "
-            "letters (A-Z, a-z), digits, `.`, `_` and `-`, and begin with a letter or digit"
-        )
-    return given
-
-
-class ProblemView(Message):
-    """One problem in a manifest or a catalog entry, and its place."""
-
-    model_config = ConfigDict(extra="ignore")
-
-    detail: str
-    #: Dotted path inside the document, such as `shots[0].axes.scene`.
-    path: str = ""
-    #: Both begin at 1; None if the problem has no position in the text.
-    line: int | None = None
-    column: int | None = None
-    #: The extended file that contains the problem; empty for the document itself.
-    file: str = ""
-
-
-class ErrorView(Message):
-    """The body of every error response (status 400 and above), as `application/problem+json` (RFC 9457)."""
-
-    # Read by callers of other versions, too.
-    model_config = ConfigDict(extra="ignore")
-
-    #: Where a farm explains errors of this kind.
-    type: str = "about:blank"
-    title: str = ""
-    #: That of the response.
-    status: int = 0
-    #: Problem and remedy: one sentence, for a manifest one line for each problem.
-    detail: str
-    #: Which error it is (`common.errors`, [reasons](refusals.md)).
-    reason: str = ""
-    #: Those of a manifest or a catalog entry; absent for other errors.
-    problems: tuple[ProblemView, ...] = ()
-
-    @classmethod
-    def of(cls, error: FarmError) -> ErrorView:
-        problems = error.problems if isinstance(error, InvalidDocument) else ()
-        return cls(
-            type=f"/docs#{error.reason}",
-            title=error.title,
-            status=error.status,
-            detail=_cut(str(error)),
-            reason=error.reason,
-            problems=tuple(
-                ProblemView(
-                    detail=_cut(each.message),
-                    path=_cut(each.path),
-                    line=each.line,
-                    column=each.column,
-                    file=_cut(each.file),
-                )
-                for each in problems
-            ),
-        )
-
-    def as_raised(self, status: int) -> FarmError:
-        """The error that was answered with this and `status`."""
-        kind = BY_REASON.get(self.reason) or BY_STATUS.get(status, FarmError)
-        return kind(self.detail)
-
-
-def _cut(text: str) -> str:
-    """The text with lines of a bounded length: a manifest has a line for every problem."""
-    return "\n".join(line[:_LONGEST_LINE] for line in text.splitlines())
+from common.proper_names import PATTERN, owner_name
 
 
 class EstimateView(Message):
@@ -128,7 +36,7 @@ class Submit(Message):
     #: Overrides the name in the manifest.
     name: str | None = None
     #: Whose job it is; None: the coordinator decides.
-    owner: Annotated[str | None, Field(json_schema_extra={"pattern": _OWNER})] = None
+    owner: Annotated[str | None, Field(json_schema_extra={"pattern": PATTERN})] = None
     #: Overrides `random_seed` in the manifest (set by `--reroll`).
     random_seed: Annotated[int, Field(ge=0)] | None = None
     #: Number of images in the plan; a different number is rejected. None to skip the check.

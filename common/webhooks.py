@@ -15,7 +15,7 @@ from pydantic import AfterValidator, Field
 from common.errors import Forbidden
 from common.events import Event
 from common.messages import Message
-from common.views import owner_name
+from common.proper_names import owner_name
 
 #: Of a secret, before its bytes in base64.
 _PREFIX = "whsec_"

@@ -18,6 +18,7 @@ from pydantic import BaseModel
 
 from common import bill, key_messages, views, webhooks
 from common.catalog import ServedCatalog, read_entries
+from common.error_view import ErrorView
 from common.messages import Sha256
 from common.units import GIB
 from tests.local_http import serving
@@ -49,7 +50,7 @@ class AnsweringFarm:
             # A stream that has ended.
             return 200, b""
         if self.refuses:
-            return 422, _json(views.ErrorView(detail=self.text, reason="invalid").model_dump())
+            return 422, _json(ErrorView(detail=self.text, reason="invalid").model_dump())
         return 200, _json(self._view(method, path))
 
     def _view(self, method: str, path: str) -> Any:

@@ -17,7 +17,7 @@ from fastapi.responses import JSONResponse
 
 from common import messages
 from common.catalog import ServedCatalog, read_entries, with_entry
-from common.views import ErrorView
+from common.error_view import ErrorView
 from tests.waiting import PATIENCE_S
 
 

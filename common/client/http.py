@@ -10,8 +10,8 @@ import httpx
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from common.client.call import ApiCall
+from common.error_view import ErrorView
 from common.errors import FarmError, Invalid, Unavailable
-from common.views import ErrorView
 
 _T = TypeVar("_T")
 

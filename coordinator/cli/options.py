@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from common.views import owner_name
+from common.proper_names import owner_name
 
 
 def word(given: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from getpass import getuser
 
-from common.views import LONGEST_OWNER
+from common.proper_names import LONGEST
 
 _FOREIGN = re.compile(r"[^A-Za-z0-9._-]+")
 
@@ -24,4 +24,4 @@ def default_owner() -> str | None:
     None if no character is left: the coordinator then decides.
     """
     name = _FOREIGN.sub("-", login_name() or "").lstrip("._-")
-    return name[:LONGEST_OWNER] or None
+    return name[:LONGEST] or None

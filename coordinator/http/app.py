@@ -13,8 +13,8 @@ from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
+from common.error_view import ErrorView
 from common.errors import BY_STATUS, FarmError, Unreadable
-from common.views import ErrorView
 from coordinator.http import (
     a1111_routes,
     catalog_routes,

@@ -12,8 +12,9 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel
 
 from common.catalog.entries import Entry
+from common.error_view import ErrorView
 from common.errors import BY_REASON, FarmError
-from common.views import ErrorView, Submit
+from common.views import Submit
 from coordinator.http.access import Allowed
 from coordinator.http.requests import MANIFEST_BODY
 

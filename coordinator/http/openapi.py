@@ -7,7 +7,8 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from common.views import ErrorView, Submit
+from common.error_view import ErrorView
+from common.views import Submit
 from coordinator.http.examples import BODIES, PARAMETERS
 from coordinator.http.request_guard import PROBLEM
 

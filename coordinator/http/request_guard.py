@@ -10,9 +10,9 @@ from starlette.datastructures import Headers
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from common.error_view import ErrorView
 from common.errors import FarmError, Forbidden, NoLength, NotFound, OtherVersion, TooLarge, TooMany
 from common.messages import PROTOCOL, PROTOCOL_HEADER, VERSION_HEADER
-from common.views import ErrorView
 from coordinator.calls.traffic import Traffic
 from coordinator.http.origins import is_foreign
 

@@ -17,6 +17,7 @@ from starlette.responses import Response
 from common.client.async_farm import AsyncFarm
 from common.client.farm import SyncFarm
 from common.client.http import FarmHttp
+from common.error_view import ErrorView
 from common.errors import (
     BY_REASON,
     BY_STATUS,
@@ -32,7 +33,7 @@ from common.errors import (
     Unavailable,
 )
 from common.events import Event, ShotUpdate
-from common.views import ErrorView, ImageView, NodeView
+from common.views import ImageView, NodeView
 from coordinator.calls.traffic import Traffic
 from coordinator.client import FarmClient
 from coordinator.http.request_guard import refused

@@ -16,9 +16,10 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from common.error_view import ErrorView
 from common.messages import CardFacts, Join
 from common.terminal import err, out
-from common.views import ErrorView, JobView
+from common.views import JobView
 from common.wording import visible, visible_lines
 from coordinator.cli.all_commands import app
 from coordinator.cli.show import print_json
