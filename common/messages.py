@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic_core import to_json
 
 from common.nodes import Terms
 from common.wire import storable
@@ -34,6 +35,19 @@ MAX_EMBEDDING = 16 * 2**20
 #: farm or its store did not answer, or not in time.
 Fallback = Literal["missing", "damaged", "unfit", "unavailable"]
 
+#: Names and versions, and sentences: the rest of a longer one is cut, so that what it is about still counts.
+Short = Annotated[str, Field(max_length=200)]
+Sentence = Annotated[str, AfterValidator(lambda text: text[:2000])]
+#: Bytes of a fingerprint as JSON; one has about a kilobyte.
+_FINGERPRINT = 16 * 2**10
+
+
+def _bounded(fingerprint: dict[str, Any]) -> dict[str, Any]:
+    if len(to_json(fingerprint)) > _FINGERPRINT:
+        raise ValueError(f"has more than {_FINGERPRINT:,} bytes as JSON")
+    return fingerprint
+
+
 _T = TypeVar("_T")
 #: As many as one call may carry.
 Several = Annotated[tuple[_T, ...], Field(min_length=1, max_length=256)]
@@ -51,7 +65,7 @@ class Message(BaseModel):
 class CardFacts(Message):
     """`common.nodes.Card` on the wire."""
 
-    name: str
+    name: Short
     backend: Literal["cuda", "cpu"]
     vram_bytes: Annotated[int, Field(gt=0)]
     usable_bytes: Annotated[int, Field(gt=0)]
@@ -63,16 +77,16 @@ class CardFacts(Message):
 class Holdings(Message):
     """The models and LoRAs of the catalog that a node renders with."""
 
-    models: tuple[str, ...] = ()
-    loras: tuple[str, ...] = ()
+    models: tuple[Short, ...] = ()
+    loras: tuple[Short, ...] = ()
     #: For each model, the recipes that the node cannot use because a file is missing.
-    missing_recipes: dict[str, tuple[str, ...]] = {}
+    missing_recipes: dict[Short, tuple[Short, ...]] = {}
     #: Models and LoRAs that the node put aside, and why, until the catalog changes or some time has passed.
-    aside: dict[str, str] = {}
+    aside: dict[Short, Sentence] = {}
     #: Those of the models and LoRAs that it fetches from the farm when it gets work for them.
-    fetches: tuple[str, ...] = ()
+    fetches: tuple[Short, ...] = ()
     #: Of these models, the seconds that fetching takes by what the machine has measured, or assumes.
-    fetch_s: dict[str, Seconds] = {}
+    fetch_s: dict[Short, Seconds] = {}
 
 
 class NewHoldings(Holdings):
@@ -111,13 +125,13 @@ class Join(Holdings):
 
     name: Name
     card: CardFacts
-    owner: str = "farm"
-    lanes: tuple[Name, ...] = ("public",)
+    owner: Short = "farm"
+    lanes: Annotated[tuple[Name, ...], Field(max_length=256)] = ("public",)
     #: Whether the farm pays for its electricity and idle time (`owned`, `rented`) or not (`volunteer`).
     terms: Terms = "owned"
-    versions: dict[str, str] = {}
+    versions: Annotated[dict[Short, Short], Field(max_length=256)] = {}
     #: Random name of the joining process, constant during its lifetime.
-    process: str = ""
+    process: Short = ""
     #: Whether this process has joined before. It is rejected if another process has taken the name since;
     #: a new process (after a restart) takes the name over.
     again: bool = False
@@ -172,8 +186,8 @@ class Heartbeat(Message):
     steps_done: int = 0
     #: What it does before it renders, such as `fetching sdxl 40 %`.
     doing: Annotated[str, Field(max_length=200)] = ""
-    loaded_model: str | None = None
-    loaded_loras: tuple[str, ...] = ()
+    loaded_model: Short | None = None
+    loaded_loras: tuple[Short, ...] = ()
     watts: Watts | None = None
     temperature_c: float | None = None
     #: Cumulative seconds and joules of this incarnation outside any lease's phases.
@@ -217,9 +231,9 @@ class Claim(Message):
     node_id: str
     incarnation: int
     #: Celery task ID of the ticket.
-    ticket: str
-    loaded_model: str | None = None
-    loaded_loras: tuple[str, ...] = ()
+    ticket: Short
+    loaded_model: Short | None = None
+    loaded_loras: tuple[Short, ...] = ()
     wait_s: Seconds = 20.0
 
 
@@ -358,13 +372,13 @@ class Report(Message):
     sha256: Sha256 | None = None
     size: Bytes | None = None
     #: Of a failed shot: a kind from `common.failures`, and a sentence.
-    failure: str | None = None
-    message: str = ""
+    failure: Short | None = None
+    message: Sentence = ""
     #: This shot's share of its pass.
     spent: Spent = Spent()
     peak_bytes: Bytes | None = None
     #: Everything that affects the pixels besides the spec: versions, dtype, batch size, recipe.
-    fingerprint: dict[str, Any] = {}
+    fingerprint: Annotated[dict[str, Any], AfterValidator(_bounded)] = {}
 
 
 class Close(Message):
@@ -372,8 +386,8 @@ class Close(Message):
 
     token: str
     outcome: Literal["finished", "released", "failed", "oom"]
-    failure: str | None = None
-    message: str = ""
+    failure: Short | None = None
+    message: Sentence = ""
     #: Bytes in use when the card ran out of memory.
     peak_bytes: Bytes | None = None
     #: Loading of model and LoRAs, and encoding ahead (`encode`), billed to the batch.

@@ -294,6 +294,8 @@ class Settings(Section):
     public_url: str = ""
     #: Key with which commands call the farm; none: `keys.operator`.
     key: SecretStr | None = None
+    #: Images of one job at the most, whatever its manifest allows.
+    max_images: Annotated[int, Field(ge=1)] = 100_000
     #: Additional catalog files; a later entry replaces an earlier one of the same name.
     catalogs: tuple[Path, ...] = ()
     #: Folders with model files, in addition to the models shipped with the farm.

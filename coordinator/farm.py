@@ -18,6 +18,7 @@ from common.errors import Conflict, Gone, Invalid, NotFound, Unavailable
 from common.fit import peak_bytes, plain_shot
 from common.key_messages import IssuedKey, KeyLimits, KeyView, NewKey, Rotation, SignInLink
 from common.keys import key_digest, new_key
+from common.manifest.limits import least_images
 from common.manifest.parse import parse_manifest
 from common.messages import (
     Ack,
@@ -81,7 +82,7 @@ from coordinator.own_catalog import OwnCatalog
 from coordinator.pictures.exporting import exported_file, stored_export
 from coordinator.sign_in_links import SignInLinks
 from coordinator.submission.plan import REFERENCE_STATIONS, Draft, PlanReport, make_plan, station_of
-from coordinator.submission.submit import submit_manifest
+from coordinator.submission.submit import check_images, submit_manifest
 from coordinator.submission.tokens import Tokenizers
 
 #: Seconds for which a model file or an export can be read by one URL.
@@ -206,11 +207,12 @@ class Farm:
     def plan(self, submission: Submit, bounds: Bounds | None = None) -> PlanReport:
         """What a manifest takes of the nodes in service that may take it; of reference cards without any.
 
-        Raises InvalidDocument.
+        Raises InvalidDocument, or Invalid for more images than the farm takes of one job.
         """
         catalog = self.farm_catalog.catalog
         parsed = parse_manifest(submission.manifest, source=submission.source, files=None, catalog=catalog)
         draft = Draft(parsed=parsed, catalog=catalog, money=self.settings.money, tokenizers=self.tokenizers)
+        check_images(least_images(parsed.manifest), self.settings.max_images)
         lane = parsed.manifest.lane
         nodes = [node for node in self.nodes(bounds) if node.state in IN_SERVICE and lane in node.lanes]
         stations = tuple(map(station_of, nodes))
@@ -234,6 +236,7 @@ class Farm:
             catalog=self.farm_catalog.catalog,
             tokenizers=self.tokenizers,
             money=self.settings.money,
+            max_images=self.settings.max_images,
             request=request,
         )
 

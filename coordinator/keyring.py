@@ -36,6 +36,14 @@ def configured(keys: Keys) -> dict[str, str]:
     return {role: text for role, key in given.items() if key and (text := key.get_secret_value())}
 
 
+#: Unknown keys that an address may send within so many seconds, and addresses that are remembered.
+_UNKNOWN, _UNKNOWN_S, _STRANGERS = 30.0, 60.0, 4096
+
+
+class UnknownKey(Unauthorised):
+    """No key is or was like this."""
+
+
 @dataclass(slots=True)
 class Bucket:
     """Calls that a key has left: `size` at most, refilled within `period_s`."""
@@ -80,6 +88,8 @@ class Keyring:
     _entries: dict[str, _Entry] = field(default_factory=dict)
     #: By name of the key.
     _buckets: dict[str, Bucket] = field(default_factory=dict)
+    #: By address, of unknown keys; the last is the one heard last.
+    _strangers: dict[str, Bucket] = field(default_factory=dict)
     #: So that what was read first never replaces what was read later.
     _reading: threading.Lock = field(default_factory=threading.Lock)
 
@@ -96,9 +106,19 @@ class Keyring:
                 entries += _of_stored(stored)
             self._entries = {key_id(entry.digest): entry for entry in entries}
 
-    def caller(self, authorization: str) -> Caller:
-        """Who sent this `Authorization` header. Raises Unauthorised or TooMany."""
-        return ANYONE if self.is_open else self.holder(self.id_of(offered_key(authorization)))
+    def caller(self, authorization: str, address: str = "") -> Caller:
+        """Who sent this `Authorization` header from an address. Raises Unauthorised or TooMany.
+
+        An address that sends unknown keys again and again is told to wait; its valid keys go on.
+        """
+        if self.is_open:
+            return ANYONE
+        offered = offered_key(authorization)
+        try:
+            return self.holder(self.id_of(offered))
+        except UnknownKey:
+            self._note_unknown(address)
+            raise
 
     def recheck(self, authorization: str) -> None:
         """Whether the key of a call that lasts is still valid; raises Unauthorised if not."""
@@ -110,7 +130,7 @@ class Keyring:
         digest = key_digest(key.strip())
         entry = self._entries.get(key_id(digest))
         if entry is None or not hmac.compare_digest(entry.digest, digest):
-            raise Unauthorised(
+            raise UnknownKey(
                 "unknown key: compare it with the one that `farm keys create` printed, with `keys` in the "
                 "settings of the farm, or with the files in the `keys` folder of its home"
             )
@@ -128,6 +148,17 @@ class Keyring:
         if entry.rate is not None and takes_call:
             self._take(entry.caller.name, entry.rate)
         return entry.caller
+
+    def _note_unknown(self, address: str) -> None:
+        """Raises TooMany if too many unknown keys came from an address of late."""
+        now = self.monotonic()
+        bucket = self._strangers.pop(address, None) or Bucket(_UNKNOWN, _UNKNOWN_S, _UNKNOWN, now)
+        self._strangers[address] = bucket
+        if len(self._strangers) > _STRANGERS:
+            # The one that was not heard of for longest.
+            self._strangers.pop(next(iter(self._strangers)))
+        if (wait_s := bucket.take(now)) > 0:
+            raise TooMany("too many unknown keys were sent from this address: correct the key first", wait_s)
 
     def _take(self, name: str, rate: str) -> None:
         amount, period = allowance(rate, RATE_PERIODS)

@@ -14,9 +14,18 @@ def check_product(manifest: Manifest, reading: Reading) -> None:
     """Reports a manifest whose axes and seeds alone exceed the limit."""
     if any(problem.path.startswith("limits") for problem in reading.problems):
         return
-    products = [_product(group, manifest) for group in manifest.shots]
+    products = _products(manifest)
     if sum(products) > manifest.limits.max_images:
         reading.wrong_at(*too_many_images(products, manifest))
+
+
+def least_images(manifest: Manifest) -> int:
+    """Returns the images of axes and seeds, without building any; variants and `include` only add to them."""
+    return sum(_products(manifest))
+
+
+def _products(manifest: Manifest) -> list[int]:
+    return [_product(group, manifest) for group in manifest.shots]
 
 
 def _product(group: Group, manifest: Manifest) -> int:

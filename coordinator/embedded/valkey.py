@@ -80,6 +80,8 @@ def _configuration(home: Home, port: int, binds: tuple[str, ...]) -> str:
             f"requirepass {home.key('redis')}",
             'save ""',
             "appendonly no",
+            # A ticket takes a kilobyte. Beyond that nothing is published, and the dispatcher waits.
+            "maxmemory 256mb",
             "maxmemory-policy noeviction",
             "daemonize no",
             "tcp-keepalive 30",

@@ -116,7 +116,8 @@ class Allowed(SecurityBase):
 
     async def __call__(self, request: Request) -> None:
         farm: Farm = request.app.state.farm
-        caller = farm.keyring.caller(request.headers.get("authorization", ""))
+        address = request.client.host if request.client else ""
+        caller = farm.keyring.caller(request.headers.get("authorization", ""), address)
         request.state.caller, request.state.bounds = caller, self.bounds(caller)
 
     def bounds(self, caller: Caller) -> Bounds | None:

@@ -18,6 +18,10 @@ from coordinator.http.origins import is_foreign
 
 #: Bytes; a manifest with all its files inlined is the largest body.
 MAX_BODY = 32 * 2**20
+#: Bytes of other calls of the API: FastAPI reads their message before it asks for a key.
+MAX_MESSAGE = 2**20
+#: Where manifests and files are sent, whose bodies are read after the key or the signature was checked.
+_MANIFESTS, _OBJECTS = ("/v1/jobs", "/v1/plan"), "/v1/objects/"
 #: Of errors (RFC 9457).
 PROBLEM = "application/problem+json"
 
@@ -58,14 +62,21 @@ class RequestGuard:
             return refused(NotFound("the path contains a NUL character"), self._traffic)
         if "transfer-encoding" in headers:
             return refused(NoLength("the Content-Length header is missing"), self._traffic)
-        if not length.isdecimal() or int(length) > MAX_BODY:
-            sentence = f"the body has {length} bytes; the limit is {MAX_BODY}"
+        limit = _limit(scope["path"])
+        if not length.isdecimal() or int(length) > limit:
+            sentence = f"the body has {length} bytes; the limit is {limit}"
             return refused(TooLarge(sentence), self._traffic)
         if headers.get(PROTOCOL_HEADER, str(PROTOCOL)) != str(PROTOCOL):
             return refused(OtherVersion(_other_version(headers)), self._traffic)
         if self._open_at is not None and is_foreign(scope["method"], headers, self._open_at):
             return refused(Forbidden(_of_another_site(self._open_at)), self._traffic)
         return None
+
+
+def _limit(path: str) -> int:
+    """Bytes of a body that is sent there."""
+    is_message = path.startswith(("/v1/", "/sdapi/")) and not path.startswith(_OBJECTS)
+    return MAX_MESSAGE if is_message and path not in _MANIFESTS else MAX_BODY
 
 
 def problem(error: FarmError, headers: dict[str, str]) -> Response:

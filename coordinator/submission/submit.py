@@ -12,6 +12,7 @@ from common.catalog import Catalog
 from common.embeddings import texts_key
 from common.errors import Conflict, Invalid, NotGranted, OverBudget, OverQuota
 from common.fit import Misfit, smallest_class
+from common.manifest.limits import least_images
 from common.manifest.model import Manifest
 from common.manifest.parse import ParsedManifest, parse_manifest
 from common.scopes import Caller
@@ -43,6 +44,7 @@ def submit_manifest(
     catalog: Catalog,
     tokenizers: Tokenizers,
     money: Money,
+    max_images: int,
     request: Repeatable | None = None,
 ) -> Submitted:
     """Everything is checked before the first shot enters the ledger.
@@ -56,7 +58,8 @@ def submit_manifest(
     parsed = parse_manifest(submission.manifest, source=submission.source, files=None, catalog=catalog)
     manifest = parsed.manifest
     _check_grants(manifest, caller)
-    shots = _checked_shots(parsed, submission, catalog, tokenizers)
+    check_images(least_images(manifest), max_images)
+    shots = _checked_shots(parsed, submission, catalog, tokenizers, max_images)
     limit = manifest.limits.max_cost
     _refuse_over_budget(shots, limit, catalog, money)
     ordered = _not_stored(shots, ledger) if caller.key else []
@@ -96,10 +99,11 @@ def _answer(job: JobName, submitted: SubmittedJob) -> Submitted:
 
 
 def _checked_shots(
-    parsed: ParsedManifest, submission: Submit, catalog: Catalog, tokenizers: Tokenizers
+    parsed: ParsedManifest, submission: Submit, catalog: Catalog, tokenizers: Tokenizers, max_images: int
 ) -> Expansion:
     """The shots of a manifest. Raises as `submit_manifest` does for what is wrong with them."""
     shots = expand(parsed, catalog, random_seed=submission.random_seed)
+    check_images(len(shots), max_images)
     if submission.expected is not None and submission.expected != len(shots):
         raise Conflict(
             f"{submission.source} has {len(shots)} images on this farm, "
@@ -112,6 +116,15 @@ def _checked_shots(
         pass
     checks.raise_any()
     return shots
+
+
+def check_images(images: int, most: int) -> None:
+    """Raises Invalid for more images than the farm takes of one job, whatever its manifest allows."""
+    if images > most:
+        raise Invalid(
+            f"the manifest has {images:,} images, and this farm takes {most:,} of one job at the most: "
+            "split it, or ask the operator of the farm for a larger `max_images` in its settings"
+        )
 
 
 def _owner(wanted: str | None, caller: Caller) -> str:

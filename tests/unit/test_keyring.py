@@ -45,6 +45,32 @@ def ring(*stored: StoredKey, clock: Clock | None = None) -> Keyring:
     return made
 
 
+def test_an_address_that_guesses_is_told_to_wait_and_its_valid_keys_go_on() -> None:
+    clock = Clock()
+    keys = ring(key("ana", "secret"), clock=clock)
+    for _ in range(30):
+        with pytest.raises(Unauthorised, match="unknown key"):
+            keys.caller("Bearer wrong", "203.0.113.7")
+    for _ in range(270):
+        with pytest.raises(TooMany) as found:
+            keys.caller("Bearer wrong", "203.0.113.7")
+    assert 0 < found.value.retry_after_s <= 2
+    assert keys.caller("Bearer secret", "203.0.113.7").name == "ana"
+    with pytest.raises(Unauthorised):
+        keys.caller("Bearer wrong", "203.0.113.8")
+    clock.now += 2
+    with pytest.raises(Unauthorised):
+        keys.caller("Bearer wrong", "203.0.113.7")
+
+
+def test_addresses_that_guess_are_remembered_up_to_a_number() -> None:
+    keys = ring()
+    for number in range(5000):
+        with pytest.raises(Unauthorised):
+            keys.caller("Bearer wrong", str(number))
+    assert len(keys._strangers) == 4096
+
+
 def test_a_key_says_who_calls_and_what_that_allows() -> None:
     caller = ring(key("ana", "secret", lanes=None, max_priority=70)).caller("Bearer secret")
     assert (caller.name, caller.owner, caller.lanes, caller.max_priority) == ("ana", "studio", None, 70)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 
 import httpx
+import pytest
 
 from tests.farm import DEADLINE_S, MANIFEST, RunningFarm
 from tests.integration.api.calls import refused
@@ -34,6 +35,36 @@ def test_a_body_that_is_too_large_is_refused_before_it_is_sent(quiet_farm: Runni
     ):
         line.sendall(b"POST /v1/jobs HTTP/1.1\r\nHost: farm\r\nContent-Length: 1099511627776\r\n\r\n")
         assert line.recv(1000).startswith(b"HTTP/1.1 413 ")
+
+
+@pytest.mark.parametrize("path", ["/v1/jobs/x/picks", "/v1/nodes", "/v1/keys", "/sdapi/v1/txt2img"])
+def test_only_manifests_and_files_are_large(quiet_farm: RunningFarm, path: str):
+    host, port = quiet_farm.url.removeprefix("http://").split(":")
+    with (
+        refusals(quiet_farm, too_large=1),
+        socket.create_connection((host, int(port)), timeout=DEADLINE_S) as line,
+    ):
+        line.sendall(f"POST {path} HTTP/1.1\r\nHost: farm\r\nContent-Length: 1048577\r\n\r\n".encode())
+        assert line.recv(1000).startswith(b"HTTP/1.1 413 ")
+
+
+def test_a_manifest_without_a_key_is_refused_before_it_is_sent(quiet_farm: RunningFarm):
+    host, port = quiet_farm.url.removeprefix("http://").split(":")
+    for path in ("/v1/jobs", "/v1/plan"):
+        with socket.create_connection((host, int(port)), timeout=DEADLINE_S) as line:
+            line.sendall(f"POST {path} HTTP/1.1\r\nHost: farm\r\nContent-Length: 30000000\r\n\r\n{{".encode())
+            assert line.recv(1000).startswith(b"HTTP/1.1 401 ")
+
+
+def test_no_manifest_makes_more_images_than_the_farm_takes_of_one_job(
+    quiet_farm: RunningFarm, quiet_operator: httpx.Client
+):
+    many = MANIFEST.replace("seeds: 2", "seeds: 100000000") + "limits: {max_images: 1000000000}\n"
+    before = quiet_operator.get("/v1/jobs").json()["jobs"]
+    for path in ("/v1/jobs", "/v1/plan"):
+        sentence = refused(quiet_operator.post(path, json={"manifest": many}), 422)
+        assert "200,000,000 images, and this farm takes 100,000" in sentence
+    assert quiet_operator.get("/v1/jobs").json()["jobs"] == before
 
 
 def test_a_body_that_hides_its_length_is_refused(quiet_farm: RunningFarm, quiet_operator: httpx.Client):
