@@ -20,6 +20,9 @@ from coordinator.cli.show import out, print_answer, print_json, print_list, tabl
 from coordinator.explain import SHORT, UNDONE, Budget
 from coordinator.explain.wording import spent
 
+#: Of jobs that name none; only others are shown.
+_USUAL_PRIORITY = 50
+
 
 def jobs_command(settings: options.SettingsFile = None, as_json: options.AsJson = False) -> None:
     """List all jobs, newest first.
@@ -146,14 +149,20 @@ def jobs_table(jobs: Sequence[JobSummary]) -> Table:
             job.status,
             f"{job.counts.get('done', 0)}/{job.images}",
             ", ".join(f"{count} {state}" for state, count in job.counts.items() if count and state != "done"),
-            str(job.priority),
-            f"{datetime.fromtimestamp(job.submitted_at):%Y-%m-%d %H:%M}",
+            str(job.priority) if job.priority != _USUAL_PRIORITY else "",
+            _moment(datetime.fromtimestamp(job.submitted_at)),
             stopped(job),
         )
         for job in jobs
     ]
     headings = ("job", "name", "owner", "status", "done", "other shots", "priority", "submitted", "")
-    return table(*headings, rows=rows, right=("done", "priority"))
+    whole = ("job", "status", "done", "submitted")
+    return table(*headings, rows=rows, right=("done", "priority"), whole=whole)
+
+
+def _moment(at: datetime) -> str:
+    """Returns the time of a day of this year, else the day."""
+    return f"{at:%m-%d %H:%M}" if at.year == datetime.now().year else f"{at:%Y-%m-%d}"
 
 
 def stopped(job: JobSummary) -> str:

@@ -136,7 +136,8 @@ def nodes_table(nodes: Sequence[NodeView]) -> Table:
         for node in nodes
     ]
     headings = ("node", "state", "class", "card", "lanes", "loaded", "power", "")
-    return table(*headings, rows=rows, right=("class", "power"))
+    whole = ("node", "state", "class", "loaded", "power")
+    return table(*headings, rows=rows, right=("class", "power"), whole=whole)
 
 
 def _steer(name: str, verb: NodeVerb, reason: str, settings: options.SettingsFile, as_json: bool) -> None:

@@ -143,10 +143,10 @@ def cost_table(costs: CostTable) -> Table | str:
         "time per image",
         "cost per image",
         "cost",
-        "failed attempts",
+        "failed",
         "rejected",
     )
-    return table(*headings, rows=rows, right=headings[1:])
+    return table(*headings, rows=rows, right=headings[1:], whole=("model", "class"))
 
 
 def _facts(image: ImageView, currency: str) -> str:

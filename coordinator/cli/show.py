@@ -67,9 +67,15 @@ def _plain(value: object) -> object:
     return float(value) if isinstance(value, Decimal) else to_jsonable_python(value)
 
 
-def table(*columns: str, rows: Iterable[Sequence[RenderableType]], right: Sequence[str] = ()) -> Table:
+def table(
+    *columns: str,
+    rows: Iterable[Sequence[RenderableType]],
+    right: Sequence[str] = (),
+    whole: Sequence[str] = (),
+) -> Table:
     """Returns a plain table; columns in `right` are right-aligned, empty columns are omitted.
 
+    Where the terminal is narrow, columns in `whole` are not broken: others are, and their headings at spaces.
     A string is one line; use `styled_lines` for several lines.
     """
     rows = list(rows)
@@ -77,7 +83,14 @@ def table(*columns: str, rows: Iterable[Sequence[RenderableType]], right: Sequen
     made = Table(box=None, pad_edge=False, header_style="bold")
     for number in filled:
         side: Literal["left", "right"] = "right" if columns[number] in right else "left"
-        made.add_column(styled(columns[number]), justify=side, overflow="fold")
+        words = columns[number].split() or [""]
+        made.add_column(
+            styled(columns[number]),
+            justify=side,
+            overflow="fold",
+            no_wrap=columns[number] in whole,
+            min_width=max(map(len, words)),
+        )
     for row in rows:
         made.add_row(*(styled(cell) if isinstance(cell := row[number], str) else cell for number in filled))
     return made

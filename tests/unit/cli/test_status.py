@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import pytest
 
+from common.catalog import read_entries
 from common.errors import OverBudget
 from common.messages import CardFacts
+from common.terminal import Terminal
 from common.units import GIB
-from common.views import BudgetView, JobSummary, JobView, NodeView
-from coordinator.cli.jobs import over_budget, stopped, what_goes_on
+from common.views import BudgetView, CostRow, CostTable, JobSummary, JobView, NodeView
+from coordinator.cli.jobs import jobs_table, over_budget, stopped, what_goes_on
 from coordinator.cli.local import waiting_words
+from coordinator.cli.nodes import nodes_table
 from coordinator.cli.pull import without_file
+from coordinator.cli.results import cost_table
 from coordinator.cli.show import out
 from coordinator.cli.status import jobs_block
 from coordinator.cli.watch import require_success
@@ -128,3 +132,33 @@ def test_the_end_of_a_farm_waits_for_passes_only_where_some_run() -> None:
     assert waiting_words([]) == "waiting for the processes of the farm to end"
     assert waiting_words(["a"]).startswith("waiting for a to finish its pass; run `farm down` again")
     assert "a, b to finish their passes" in waiting_words(["a", "b"])
+
+
+def test_ids_and_model_names_are_whole_in_80_columns() -> None:
+    model = max(read_entries().models, key=len)
+    attic = node("busy").model_copy(
+        update={
+            "name": "workstation-2",
+            "card": "NVIDIA GeForce RTX 3060",
+            "loaded_model": model,
+            "watts": 170,
+        }
+    )
+    one = job(0.2, done=50, waiting=40, running=3, failed=2).model_copy(
+        update={"id": "j-31259bfa", "name": "autumn-catalogue-portraits", "owner": "studio"}
+    )
+    costs = CostRow(
+        model=model, vram_class=24, images=100, failures=3, rejected=2, rejected_cost=0.1,
+        seconds_per_image=5.2, cost=1.23, cost_per_image=0.0123,
+    )  # fmt: skip
+    shown = Terminal(width=80)
+    with shown.capture() as captured:
+        for each in (
+            nodes_table([attic]), jobs_table([one]), cost_table(CostTable(rows=(costs,), currency="EUR"))
+        ):  # fmt: skip
+            shown.print(each)
+    said = captured.get()
+    for words in ("workstation-2", "j-31259bfa", "50/95", "170 W", "rejected", "submitted"):
+        assert words in said, said
+    assert said.count(model) == 2
+    assert max(map(len, said.splitlines())) <= 80
