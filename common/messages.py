@@ -26,6 +26,7 @@ Joules = Annotated[float, Field(ge=0, le=1e13)]
 Watts = Annotated[float, Field(ge=0, le=1e5)]
 Bytes = Annotated[int, Field(ge=0)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+TextsKey = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
 
 #: Bytes; four times what the longest prompt of any known family has.

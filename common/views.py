@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
-from common.messages import CardFacts, Message, Sha256
+from common.messages import CardFacts, Message, Sha256, TextsKey
 from common.nodes import Terms
 from common.proper_names import PATTERN, owner_name
 
@@ -234,18 +234,25 @@ class ShotPage(Message):
 
 #: Shots that one call can ask for.
 MOST_SHOTS = 5000
+#: How texts are embedded: text encoder to the dtype of its weights, and library to version.
+Encoding = tuple[dict[str, str], dict[str, str]]
 
 
 class ShotQuery(Message):
     """POST /v1/shots/stored."""
 
     ids: Annotated[tuple[Sha256, ...], Field(max_length=MOST_SHOTS)]
+    #: Digests of the texts of shots (`common.embeddings.texts_key`).
+    texts: Annotated[tuple[TextsKey, ...], Field(max_length=MOST_SHOTS)] = ()
 
 
 class StoredShots(Message):
-    """Those of the requested shots whose image is stored."""
+    """What is stored of the requested shots."""
 
+    #: Those that have an image.
     ids: tuple[Sha256, ...]
+    #: Those of the texts whose embeddings are stored, to how they were encoded; for keys with `read-all`.
+    texts: dict[TextsKey, Encoding] = Field(default_factory=dict)
 
 
 class AcceptedShot(Message):
@@ -394,6 +401,8 @@ class NodeView(Message):
     speeds: dict[str, float] = Field(default_factory=dict)
     #: Measured seconds to load a model.
     loads: dict[str, float] = Field(default_factory=dict)
+    #: Expected seconds to fetch a model, of those that it does not have yet.
+    fetch_s: dict[str, float] = Field(default_factory=dict)
     #: Libraries that decide its embeddings, to their versions.
     versions: dict[str, str] = Field(default_factory=dict)
     #: Models that it renders much slower than expected.
@@ -486,8 +495,8 @@ class WaitingLine(Message):
     sampler: str
     #: Name, identity, factor, and TFLOP for a megapixel of the image that it enlarges.
     upscaler: tuple[str, str, int, float] | None = None
-    #: How all their texts are embedded in the store: dtypes of text encoders, versions of libraries.
-    embedded: tuple[dict[str, str], dict[str, str]] | None = None
+    #: How all their texts are embedded in the store.
+    embedded: Encoding | None = None
 
 
 class WaitingJob(Message):

@@ -63,9 +63,10 @@ class FarmClient(SyncFarm):
         """`shot_id` may be cut to 6 digits or more."""
         return self.post(AcceptedShot, _shot(shot_id, "accept", job_id))
 
-    def stored(self, shot_ids: Sequence[str]) -> set[str]:
-        """Those of up to `MOST_SHOTS` shots that have an image."""
-        return set(self.post(StoredShots, "/v1/shots/stored", ShotQuery(ids=tuple(shot_ids))).ids)
+    def stored(self, shot_ids: Sequence[str], texts: Sequence[str] = ()) -> StoredShots:
+        """What is stored of up to `MOST_SHOTS` shots and texts of shots."""
+        query = ShotQuery(ids=tuple(shot_ids), texts=tuple(texts))
+        return self.post(StoredShots, "/v1/shots/stored", query)
 
     def reject(
         self,

@@ -20,12 +20,11 @@ from common.messages import (
 from common.storage import EMBEDDINGS, Store
 from coordinator.calls.traffic import Traffic
 from coordinator.ledger import BatchTexts, Ledger
+from coordinator.scheduling.ahead import MOST_TEXTS
 from coordinator.texts_ahead import TextsAhead
 
 _TYPE = "application/octet-stream"
 _HOUR_S = 3600.0
-#: Texts that a node encodes ahead beside one batch, at most.
-_AHEAD = 128
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -112,7 +111,7 @@ class SharedEmbeddings:
                 continue
             keyed = {embedding_key(encoding, shot.realm, text): text for text in own}
             new = {key: text for key, text in keyed.items() if key not in known}
-            if len(found | new) > _AHEAD:
+            if len(found | new) > MOST_TEXTS:
                 break
             given[texts], found = set(new), found | new
         if given:

@@ -81,8 +81,9 @@ from coordinator.metrics import FarmCollector
 from coordinator.own_catalog import OwnCatalog
 from coordinator.pictures.exporting import exported_file, stored_export
 from coordinator.sign_in_links import SignInLinks
+from coordinator.submission.brief_forecasts import BriefForecasts
 from coordinator.submission.plan import REFERENCE_STATIONS, Draft, PlanReport, make_plan, station_of
-from coordinator.submission.submit import check_images, submit_manifest
+from coordinator.submission.submit import check_images, owner_of, submit_manifest
 from coordinator.submission.tokens import Tokenizers
 
 #: Seconds for which a model file or an export can be read by one URL.
@@ -123,6 +124,7 @@ class Farm:
     traffic: Traffic
     metrics: FarmCollector
     embeddings: SharedEmbeddings
+    forecasts: BriefForecasts
     webhooks: WebhookSender
     dispatcher: Loop
     look_ahead: LookAhead
@@ -204,11 +206,13 @@ class Farm:
             erase(self.store, self.ledger)
         return deleted.model_copy(update={"pending": self.ledger.images.to_erase()})
 
-    def plan(self, submission: Submit, bounds: Bounds | None = None) -> PlanReport:
-        """What a manifest takes of the nodes in service that may take it; of reference cards without any.
+    def plan(self, submission: Submit, caller: Caller, bounds: Bounds | None = None) -> PlanReport:
+        """What a manifest takes of the nodes in service that may take it, behind what they have to do.
 
-        Raises InvalidDocument, or Invalid for more images than the farm takes of one job.
+        Without such nodes, what it takes of reference cards. Raises InvalidDocument, NotGranted, or Invalid
+        for more images than the farm takes of one job.
         """
+        owner = owner_of(submission.owner, caller)
         catalog = self.farm_catalog.catalog
         parsed = parse_manifest(submission.manifest, source=submission.source, files=None, catalog=catalog)
         draft = Draft(parsed=parsed, catalog=catalog, money=self.settings.money, tokenizers=self.tokenizers)
@@ -222,7 +226,10 @@ class Farm:
             together=bool(stations),
             random_seed=submission.random_seed,
         )
-        return planned.report
+        if not stations:
+            return planned.report
+        serving = [node for node in self.nodes() if node.state in IN_SERVICE]
+        return self.forecasts.add(planned, serving, owner, bounds).report
 
     def submit(
         self, submission: Submit, caller: Caller, act: Act, request: Repeatable | None = None

@@ -57,6 +57,7 @@ from coordinator.models.entry_files import EntryFiles, inversion_misfit, upscale
 from coordinator.models.lora_files import LocalHeaders, LoraFiles, StoredHeaders
 from coordinator.own_catalog import OwnCatalog
 from coordinator.scheduling.placing import placing
+from coordinator.submission.brief_forecasts import BriefForecasts
 from coordinator.submission.tokens import Tokenizers
 from coordinator.web.app import with_pages
 
@@ -146,6 +147,7 @@ def build_farm(settings: Settings, lead: Lead) -> Farm:
         threads=threads,
         traffic=traffic,
         embeddings=_embeddings(ledger, store, farm_catalog, traffic, settings),
+        forecasts=BriefForecasts(ledger, settings),
         webhooks=_webhooks(ledger, threads.events, traffic, settings),
         metrics=_metrics(ledger, publisher, traffic, settings),
         dispatcher=dispatching,

@@ -40,9 +40,9 @@ def settings_in_force(settings: Settings) -> Settings:
     return load_settings(home.settings)
 
 
-def owner_of_jobs(client: FarmClient, given: str | None) -> str | None:
+def owner_of_jobs(client: FarmClient, given: str | None) -> str:
     """Returns whose jobs this client submits: the `given` owner, that of its key, or the login name."""
-    return given or client.whoami().owner or default_owner()
+    return given or client.whoami().owner or default_owner() or ""
 
 
 def owner_to_send(client: FarmClient, given: str | None) -> str | None:

@@ -17,7 +17,7 @@ from common.shot import PlannedShot
 from common.units import counted
 from common.views import NodeView
 from coordinator.cli import options
-from coordinator.cli.connection import connect
+from coordinator.cli.connection import connect, owner_of_jobs
 from coordinator.cli.deadline import deadline_at
 from coordinator.cli.plan_page import show_plan
 from coordinator.cli.plan_shots import ShownPlan, check_file, chosen, resolved, show_shots, write_shots
@@ -102,10 +102,11 @@ def plan_command(
     planned = make_plan(draft, stations=site.stations, together=site.together)
     if site.nodes:
         # It loads numpy, which a plan without a farm does not need.
-        from coordinator.cli.forecast import with_forecast
+        from coordinator.submission.forecast import with_forecast
 
         with connect(settings) as client:
-            planned = with_forecast(planned, client, site.nodes, in_force, by=deadline)
+            owner = owner_of_jobs(client, None)
+            planned = with_forecast(planned, client, site.nodes, in_force, owner=owner, by=deadline)
     if file is not None:
         write_shots(planned.expansion, file)
     shots = chosen(planned.expansion, first, spread)

@@ -13,10 +13,10 @@ from common.errors import Declined, FitsNothing
 from common.manifest.inline import inlined
 from common.settings import Settings, load_settings
 from common.units import counted
-from common.views import EstimateView, NodeView, Submit, Submitted
+from common.views import NodeView, Submit, Submitted
 from common.wording import visible
 from coordinator.cli import options
-from coordinator.cli.connection import connect, owner_to_send, settings_in_force
+from coordinator.cli.connection import connect, owner_of_jobs, owner_to_send, settings_in_force
 from coordinator.cli.plan_page import show_plan
 from coordinator.cli.planning import read_manifest
 from coordinator.cli.show import err, out, print_json
@@ -89,8 +89,9 @@ def plan_for(
     planned = _plan(draft, serving, seed)
     if _some_fit(planned.report) or len(serving) == len(nodes):
         # It loads numpy, which other commands do not need.
-        from coordinator.cli.forecast import with_forecast
+        from coordinator.submission.forecast import with_forecast
 
+        owner = owner_of_jobs(client, owner)
         return with_forecast(planned, client, serving, settings, owner=owner, within_s=_WITHIN_S)
     words = "No node in service can render these images; the plan uses nodes that are out of service."
     err.say(words, style="yellow")
@@ -134,19 +135,9 @@ def submit(
             owner=owner_to_send(client, owner),
             random_seed=report.random_seed if reroll else None,
             expected=len(planned.expansion),
-            estimate=estimate_of(report),
+            estimate=report.estimate(),
         )
     )
-
-
-def estimate_of(report: PlanReport) -> EstimateView | None:
-    """Returns what the plan says of the farm; None if it is for alternative cards, or says nothing."""
-    plan, forecast = report.plan, report.forecast
-    if not plan.together or plan.seconds is None or plan.cost is None:
-        return None
-    stored = 0 if forecast is None else forecast.stored
-    images = plan.images - plan.unfit - stored
-    return EstimateView(seconds=plan.seconds.low, images=max(0, images), cost=float(plan.cost.low))
 
 
 def tell(submitted: Submitted) -> None:

@@ -14,7 +14,7 @@ from common.settings import Money
 from common.shot import PlannedShot
 from coordinator.estimate.kinds import alike, count_kinds
 from coordinator.estimate.lines import MEASURED, Station, plan_line
-from coordinator.estimate.priors import prior
+from coordinator.estimate.priors import prior, text_seconds
 from coordinator.estimate.totals import load_seconds, totals
 from coordinator.estimate.views import Plan, PlanLine, Range, Take
 
@@ -31,6 +31,7 @@ __all__ = [
     "estimate",
     "load_seconds",
     "prior",
+    "text_seconds",
 ]
 
 

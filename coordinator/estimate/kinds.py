@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from common.catalog import Catalog
+from common.embeddings import Embedded
 from common.fit import forwards_at_once, forwards_per_step
 from common.shot import PlannedShot
 
@@ -17,12 +18,19 @@ class ImageKind:
 
     example: PlannedShot
     images: int
+    #: How all their texts are embedded in the store; None: some are not.
+    embedded: Embedded | None = None
 
 
-def count_kinds(shots: Iterable[PlannedShot]) -> tuple[list[ImageKind], int]:
-    """The kinds, in the order of the manifest, and how many shots are asked for again."""
+def count_kinds(
+    shots: Iterable[PlannedShot], embedded: Callable[[str], Embedded | None] = lambda _: None
+) -> tuple[list[ImageKind], int]:
+    """The kinds, in the order of the manifest, and how many shots are asked for again.
+
+    `embedded` tells by the ID of a shot how its texts are embedded in the store.
+    """
     counts: Counter[tuple[object, ...]] = Counter()
-    examples: dict[tuple[object, ...], PlannedShot] = {}
+    examples: dict[tuple[object, ...], tuple[PlannedShot, Embedded | None]] = {}
     # 64 bits of the id: of a million different shots, two agree once in 37 million manifests.
     seen: set[int] = set()
     duplicates = 0
@@ -34,6 +42,7 @@ def count_kinds(shots: Iterable[PlannedShot]) -> tuple[list[ImageKind], int]:
         seen.add(mark)
         shot = planned.shot
         size = (shot.width, shot.height)
+        encoding = embedded(planned.id)
         key = (
             planned.group,
             shot.model,
@@ -43,11 +52,13 @@ def count_kinds(shots: Iterable[PlannedShot]) -> tuple[list[ImageKind], int]:
             shot.loras,
             shot.steps,
             shot.upscaler,
+            encoding and encoding.key,
         )
         counts[key] += 1
         if counts[key] == 1:
-            examples[key] = planned
-    return [ImageKind(examples[key], images) for key, images in counts.items()], duplicates
+            examples[key] = planned, encoding
+    found = ((*examples[key], images) for key, images in counts.items())
+    return [ImageKind(example, images, encoding) for example, encoding, images in found], duplicates
 
 
 def alike(kinds: Iterable[ImageKind], catalog: Catalog) -> Iterable[list[ImageKind]]:

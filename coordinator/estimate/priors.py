@@ -107,16 +107,29 @@ def _of_cpu(speeds: Sequence[Speed], amount: float) -> Prior | None:
 def _beside(shot: Shot, model: Model, found: Fit, chip: Chip) -> float:
     """Returns the seconds of an image apart from denoising."""
     recipe = found.recipe
-    encode = 2 * _billions(model, "encode") * model.family.prompt_tokens / 1e3
-    on_cpu = "text_encoder_on_cpu" in recipe.placement
-    rate = _CPU_TFLOPS if on_cpu else chip.rate(recipe.compute_dtype) * _USUAL
     decode = _DECODE_TFLOP * _billions(model, "decode") * shot.megapixels
-    seconds = encode / rate + decode / (chip.rate(recipe.weights["vae"]) * _USUAL)
+    seconds = _encode_seconds(model, recipe, chip) + decode / (chip.rate(recipe.weights["vae"]) * _USUAL)
     if "text_encoder_first" in recipe.placement:
         # Encoder and denoiser take turns on the card, once for each pass at the most.
         moved = _gigabytes(model, recipe, "encode") + _gigabytes(model, recipe, "denoise")
         seconds += moved / _TRANSFER_GB_PER_S / found.pass_size
     return seconds
+
+
+def text_seconds(model: Model, recipe: Recipe, card: Card) -> float:
+    """Returns the estimated seconds to encode a prompt on `card`."""
+    if card.backend == "cpu":
+        return _encode_tflop(model) / _CPU_TFLOPS
+    return _encode_seconds(model, recipe, chip_of(card))
+
+
+def _encode_seconds(model: Model, recipe: Recipe, chip: Chip) -> float:
+    on_cpu = "text_encoder_on_cpu" in recipe.placement
+    return _encode_tflop(model) / (_CPU_TFLOPS if on_cpu else chip.rate(recipe.compute_dtype) * _USUAL)
+
+
+def _encode_tflop(model: Model) -> float:
+    return 2 * _billions(model, "encode") * model.family.prompt_tokens / 1e3
 
 
 class _Point(NamedTuple):

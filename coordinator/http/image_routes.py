@@ -65,7 +65,10 @@ async def image(
 @router.post("/shots/stored", dependencies=[READING])
 def stored(shots: ShotQuery, farm: TheFarm, bounds: TheBounds) -> StoredShots:
     """Return which of these shots have a stored image, so that a job would reuse it. Unknown IDs are fine."""
-    return StoredShots(ids=tuple(farm.ledger.images.stored(shots.ids, bounds and bounds.lanes)))
+    stored = StoredShots(ids=tuple(farm.ledger.images.stored(shots.ids, bounds and bounds.lanes)))
+    if bounds is not None:
+        return stored
+    return stored.model_copy(update={"texts": farm.ledger.embeddings.stored(shots.texts)})
 
 
 @router.post("/shots/{shot_id}/accept", dependencies=[STEERING])

@@ -19,7 +19,7 @@ from coordinator.ledger.database import insert_new, upsert_all
 from coordinator.ledger.schema import attempts, embedded_texts, plain, shots, waiting, works
 from coordinator.ledger.specs import shot_of
 from coordinator.ledger.transactions import Write
-from coordinator.ledger.transitions import CHUNK
+from coordinator.ledger.transitions import CHUNK, chunks
 from coordinator.ledger.waiting import begin_waiting, cease_waiting
 from coordinator.scheduling.work import Line
 
@@ -60,6 +60,15 @@ def ahead(connection: Connection, lines: Sequence[Line], besides: Collection[str
         for row in connection.execute(query.where(*mine).order_by(*last_first).limit(_LOOKED_AT)):
             if row.texts and row.texts not in besides and row.texts not in found:
                 found[row.texts] = shot_of(row.spec)
+    return found
+
+
+def stored(connection: Connection, texts: Sequence[str]) -> dict[str, Embedded]:
+    """See `KnownEmbeddings.stored`."""
+    found: dict[str, Embedded] = {}
+    for some in chunks(texts):
+        rows = connection.execute(select(embedded_texts).where(embedded_texts.c.texts.in_(some)))
+        found |= {row.texts: Embedded(row.dtypes, row.versions) for row in rows}
     return found
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import select
@@ -61,6 +61,11 @@ class KnownEmbeddings:
             return {}, 0.0
         with self.transactions.read() as connection:
             return embedded_texts.ahead(connection, found.lines, besides), found.seconds
+
+    def stored(self, texts: Sequence[str]) -> dict[str, Embedded]:
+        """Those of these texts of shots (`texts_key`) that the store has, to how they were encoded."""
+        with self.transactions.read() as connection:
+            return embedded_texts.stored(connection, texts)
 
     def note_texts(self, texts: Collection[str], embedded: Embedded) -> None:
         """Let claims count on the embeddings of these texts, which the store has."""

@@ -56,6 +56,7 @@ def _view(row: Row[Any], member: Member, slow: tuple[SlowPathView, ...]) -> Node
         facts=CardFacts(**row.card),
         speeds=member.speeds,
         loads=member.loads,
+        fetch_s=member.fetch_s,
         versions=member.versions,
         slow_paths=slow,
         loaded_model=None if gone else row.loaded_model,

@@ -7,17 +7,27 @@ of the batch pays, whose texts they are.
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator
+from heapq import heappop, heappush
+from math import ceil, inf
 from typing import NamedTuple
 
 from common.embeddings import Embedded
 from common.nodes import VRAM_CLASSES
 from common.settings import Money
 from coordinator.scheduling.backlog import Backlog
+from coordinator.scheduling.changes import ShotsTaken, ShotsWaiting
 from coordinator.scheduling.offers import cost_of
-from coordinator.scheduling.work import Line
+from coordinator.scheduling.placing import Placement
+from coordinator.scheduling.work import Amounts, Line
 
 #: Share of the seconds of a batch that encoding ahead may take.
 _SHARE = 1 / 10
+#: Texts that a node encodes ahead beside one batch, at most.
+MOST_TEXTS = 128
+#: There are no budgets in simulations.
+_RATES = Money()
 
 
 class Errand(NamedTuple):
@@ -56,3 +66,62 @@ def _helps(backlog: Backlog, lane: str, line: Line, embedded: Embedded) -> bool:
         if node.versions == embedded.versions and embedded.dtypes in dtypes:
             return True
     return False
+
+
+class _Encoding(NamedTuple):
+    """Images whose texts a node encodes, and when it has stored them."""
+
+    at: float
+    number: int
+    images: Amounts
+    embedded: Embedded
+
+
+class SimulatedErrands:
+    """What nodes encode ahead on a simulated clock: each image has a text of its own."""
+
+    def __init__(self) -> None:
+        self._running: list[_Encoding] = []
+        self._encoded: Counter[Line] = Counter()
+        self._numbers = 0
+
+    @property
+    def due_at(self) -> float:
+        """When the next texts are stored."""
+        return self._running[0].at if self._running else inf
+
+    def begin(self, backlog: Backlog, node_id: str, batch_s: float) -> float:
+        """Let a node that begins a batch encode what it would on a farm; returns the seconds for it."""
+        node, batch = backlog.known(node_id), backlog.running[node_id]
+        work, placement = backlog.works[batch.work_key], backlog.placement(batch.work_key, node.card)
+        encoder = placement.encoder if isinstance(placement, Placement) else None
+        if encoder is None or work.embedded is not None or node.terms == "volunteer":
+            return 0.0
+        embedded = Embedded(encoder.dtypes, node.versions)
+        found = errand(backlog, node_id, batch.id, embedded, _RATES, batch_s)
+        if found is None:
+            return 0.0
+        texts = min(MOST_TEXTS, ceil(found.seconds / encoder.text_s) if encoder.text_s else MOST_TEXTS)
+        images, left = Amounts(), texts
+        for line in found.lines:
+            if some := min(left, backlog.lines[line] - self._encoded[line]):
+                images[line], left = some, left - some
+        if not images:
+            return 0.0
+        seconds = (texts - left) * encoder.text_s
+        self._encoded.update(images)
+        self._numbers += 1
+        heappush(self._running, _Encoding(batch.since + seconds, self._numbers, images, embedded))
+        return seconds
+
+    def stored(self, backlog: Backlog, now: float) -> Iterator[ShotsTaken | ShotsWaiting]:
+        """The changes to what waits by the texts that are stored by now, one after the other."""
+        while self._running and self._running[0].at <= now:
+            encoding = heappop(self._running)
+            self._encoded.subtract(encoding.images)
+            for line, images in encoding.images.items():
+                if some := min(images, backlog.lines.get(line, 0)):
+                    key = encoding.embedded.mark(line.work_key)
+                    work = backlog.works[line.work_key]._replace(embedded=encoding.embedded)
+                    yield ShotsTaken({line: some})
+                    yield ShotsWaiting({line._replace(work_key=key): some}, {key: work})

@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import count
+from math import inf
 from typing import NamedTuple
 
 from common.fit import Peak, Seen
@@ -195,6 +196,20 @@ class Backlog:
                 "its text encoder does not fit, and the embeddings are from other versions of the libraries"
             )
         return answer
+
+    def placed_later(self, member: Member, line: Line) -> Placement | str:
+        """The same once other nodes have encoded the texts of the shots, at the best."""
+        answer = self.placed(member, line)
+        if not isinstance(answer, Unencoded):
+            return answer
+        work, missing = self.works[line.work_key], member.missing_recipes
+        found = [answer]
+        for recipe, dtypes in answer.recipes.items():
+            if recipe not in missing.get(work.model, ()):
+                seen = replace(self.seen(member.card, line.work_key, work), embedded=dtypes)
+                found.append(self.place(work.shot, member.card, seen))
+        placements = [one for one in found if isinstance(one, Placement)]
+        return min(placements, key=lambda one: inf if one.pace_s is None else one.pace_s, default=answer)
 
     def reach(self, lane: str, line: Line) -> Reach:
         """The nodes that can take shots of a line."""

@@ -15,10 +15,12 @@ from typing import NamedTuple
 from common.nodes import VRAM_CLASSES
 from common.settings import Money
 from common.states import NodeState
+from coordinator.scheduling.ahead import SimulatedErrands
 from coordinator.scheduling.backlog import Backlog
 from coordinator.scheduling.changes import (
     BatchAdvanced,
     BatchEnded,
+    BatchFound,
     BatchLeased,
     BatchTrimmed,
     Change,
@@ -31,7 +33,7 @@ from coordinator.scheduling.changes import (
 from coordinator.scheduling.foresight import Foreseen, Foresight
 from coordinator.scheduling.horizon import FRESH_S
 from coordinator.scheduling.member import Member
-from coordinator.scheduling.offers import expected_seconds, option_for
+from coordinator.scheduling.offers import expected_seconds, next_fetch, option_for
 from coordinator.scheduling.planner import Selection
 from coordinator.scheduling.running import Copy, RunningBatch
 from coordinator.scheduling.shortlist import next_work
@@ -49,6 +51,15 @@ class Assignment(NamedTuple):
 
     node_id: str
     batch: RunningBatch
+    #: Seconds at the beginning in which the node only fetches the model.
+    fetch_s: float = 0.0
+
+
+class Fetching(NamedTuple):
+    """A model that a node fetches while it renders, once it has fetched what it renders."""
+
+    model: str
+    after_s: float
 
 
 class Trim(NamedTuple):
@@ -91,6 +102,9 @@ class Driver:
         self._numbers = count(1)
         #: Free nodes that wait for work, in the order of their claims.
         self._parked = {node_id: None for node_id in backlog.serving if node_id not in backlog.running}
+        self._errands = SimulatedErrands()
+        #: Busy node to what it fetches besides.
+        self._fetching: dict[str, Fetching] = {}
         #: When it looked last, and at which version; what happened since is news if it brings work.
         self._looked_at, self._seen, self._news = -inf, -1, True
         self._pause_s = 0.0
@@ -103,7 +117,8 @@ class Driver:
     @property
     def due_at(self) -> float:
         """When the next look is due."""
-        return self._looked_at + (_AFTER_NEWS_S if self._news else self._pause_s)
+        look_at = self._looked_at + (_AFTER_NEWS_S if self._news else self._pause_s)
+        return min(look_at, self._errands.due_at)
 
     def tell(self, *changes: Change) -> None:
         """Something happened that the driver has not decided: jobs, shots, measured times."""
@@ -127,6 +142,7 @@ class Driver:
 
     def claim(self, node_id: str, now: float) -> Decisions:
         """A free node looks for work; if there is none, it waits until `tick` finds some."""
+        self.tell(*self._errands.stored(self.backlog, now))
         if self._looked_at + min(self._pause_s, FRESH_S) <= now and self._seen != self.backlog.version:
             yield from self._trims(self._look(now))
         if assigned := self._next(node_id, now):
@@ -138,6 +154,7 @@ class Driver:
         """A look ahead for the nodes that wait, if it is due."""
         if now < self.due_at:
             return
+        self.tell(*self._errands.stored(self.backlog, now))
         ahead = self._look(now)
         yield from self._trims(ahead)
         for node_id in [node_id for node_id in self._parked if node_id in ahead.useful]:
@@ -174,7 +191,11 @@ class Driver:
         """A node has ended its batch after so long, and is free; it claims when it is ready to."""
         batch = self.backlog.running[node_id]
         self.backlog.apply(BatchEnded(batch.id, batch.job_id, node_id, seconds, brings_work=False))
-        self.backlog.apply(NodeMoved(node_id, NodeState.READY))
+        node = self.backlog.known(node_id)
+        if fetching := self._fetching.pop(node_id, None):
+            left_s = node.fetch_s[fetching.model] - max(0.0, seconds - fetching.after_s)
+            node = replace(node, fetch_s={**node.fetch_s, fetching.model: max(0.0, left_s)})
+        self.backlog.apply(NodesChanged({node_id: replace(node, state=NodeState.READY)}))
 
     def _look(self, now: float) -> Foreseen:
         found = survey(self.backlog, self.backlog.version, now, self._batch_s, eco=self._eco)
@@ -200,8 +221,16 @@ class Driver:
                 choice = replace(choice, images=images)
                 assigned = self._begin(node, choice, min_class, now)
                 self.backlog.apply(ShotsTaken(lines))
-                return assigned
+                return self._later(assigned, self._errands.begin(self.backlog, node.id, self._batch_s))
         return None
+
+    def _later(self, assigned: Assignment, seconds: float) -> Assignment:
+        """The node does something else before it renders."""
+        if not seconds:
+            return assigned
+        batch = replace(assigned.batch, since=assigned.batch.since + seconds)
+        self.backlog.apply(BatchFound(assigned.node_id, batch))
+        return assigned._replace(batch=batch)
 
     def _duplicate(self, node_id: str, copy: Copy, now: float) -> Assignment | None:
         """Let a node render what another one renders, if that still does."""
@@ -244,10 +273,14 @@ class Driver:
             duplicates=duplicates,
         )
         self.backlog.apply(BatchLeased(node.id, batch, expected_seconds(option, choice.images), now, 0.0))
-        busy = replace(node, state=NodeState.BUSY, loaded=self._work_of(batch).loads)
+        if ahead := next_fetch(node, self.backlog.jobs[option.job_id].lane, option.model, self.backlog, now):
+            self._fetching[node.id] = Fetching(ahead, option.fetch_s)
+        to_fetch = {model: seconds for model, seconds in node.fetch_s.items() if model != option.model}
+        loaded = self._work_of(batch).loads
+        busy = replace(node, state=NodeState.BUSY, loaded=loaded, fetch_s=to_fetch)
         self.backlog.apply(NodesChanged({node.id: busy}))
         self._parked.pop(node.id, None)
-        return Assignment(node.id, batch)
+        return Assignment(node.id, batch, option.fetch_s)
 
     def _work_of(self, batch: RunningBatch) -> WorkSample:
         """Known as long as the batch runs."""

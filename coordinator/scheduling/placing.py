@@ -5,13 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
 
-from common.catalog import Catalog, Recipe
+from common.catalog import Catalog, Model, Recipe
 from common.chips import chip_of
 from common.fit import Misfit, Seen, encoding_of, fit, without_encoders
 from common.nodes import Card
 from common.shot import Shot
 from common.work import work_of
-from coordinator.estimate import load_seconds, prior
+from coordinator.estimate import load_seconds, prior, text_seconds
+
+
+class TextEncoder(NamedTuple):
+    """How a card encodes texts for others."""
+
+    #: Text encoder to the dtype of its weights.
+    dtypes: dict[str, str]
+    #: Estimated seconds for a text.
+    text_s: float
 
 
 class Placement(NamedTuple):
@@ -31,6 +40,8 @@ class Placement(NamedTuple):
     joules: float | None = None
     #: Whether it has room for the text encoders; else it takes embeddings from the store.
     encodes: bool = True
+    #: How it encodes texts that nodes share; None: it does not.
+    encoder: TextEncoder | None = None
 
 
 class Unencoded(str):
@@ -74,9 +85,14 @@ def placing(catalog: Catalog, *, shared: bool = True) -> Placer:
             load_s=load_seconds(model, answer.recipe),
             joules=estimated_s and watts and estimated_s * watts,
             encodes=answer.encodes,
+            encoder=_encoder(model, answer.recipe, card) if shared and answer.encodes else None,
         )
 
     return place
+
+
+def _encoder(model: Model, recipe: Recipe, card: Card) -> TextEncoder:
+    return TextEncoder(encoding_of(recipe), text_seconds(model, recipe, card))
 
 
 def _unencoded(reason: str, recipes: Sequence[Recipe]) -> str:

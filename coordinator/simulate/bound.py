@@ -12,7 +12,8 @@ import numpy as np
 from common.settings import Money
 from coordinator.scheduling.backlog import Backlog
 from coordinator.scheduling.member import Member
-from coordinator.scheduling.offers import offer
+from coordinator.scheduling.offers import expected_pace, fetch_seconds, in_lane, load_seconds, offer
+from coordinator.scheduling.work import Line
 
 #: Precision, as a share of the bound.
 _PRECISION = 1e-3
@@ -39,9 +40,9 @@ _Needs = Counter[tuple[_Rate | None, ...]]
 def lower_bound_s(backlog: Backlog) -> float:
     """Seconds from now on; 0 if nothing waits.
 
-    Every node is free at once and loses no time between batches. With one kind of image it makes whole
-    images; else a linear program shares nodes among models, with a part of each load. Images may be cut then,
-    and LoRAs cost nothing.
+    Every node is free at once, has fetched all models and loses no time between batches. With one kind of
+    image it makes whole images; else a linear program shares nodes among models, with a part of each load.
+    Images may be cut then, and LoRAs cost nothing.
     """
     crews = Counter(_kind(member) for member in backlog.serving.values())
     examples = {_kind(member): member for member in backlog.serving.values()}
@@ -73,11 +74,23 @@ def _needs(backlog: Backlog, nodes: Sequence[Member]) -> _Needs:
     for number, node in enumerate(nodes):
         for lane in node.lanes:
             for option in offer(node, lane, backlog, _RATES, 0.0).options:
-                rates[option.lot][number] = _Rate(option.load_s, option.expected_s or 0.0)
+                rates[option.lot][number] = _Rate(option.load_s - option.fetch_s, option.expected_s or 0.0)
+            for line, _ in in_lane(backlog, lane):
+                rates[line.lot][number] = rates[line.lot][number] or _once_embedded(backlog, node, line)
     needs: _Needs = Counter()
     for line, images in backlog.lines.items():
         needs[tuple(rates[line.lot])] += images
     return needs
+
+
+def _once_embedded(backlog: Backlog, node: Member, line: Line) -> _Rate | None:
+    """How a node takes what others encode for it; None if it does not."""
+    placement, work = backlog.placed_later(node, line), backlog.works[line.work_key]
+    if isinstance(placement, str):
+        return None
+    pace_s = expected_pace(node, work.model, placement, backlog)
+    load_s = load_seconds(node, work, placement) - fetch_seconds(node, work.model)
+    return _Rate(load_s, (pace_s or 0.0) * work.amount)
 
 
 def _whole(rates: Sequence[_Rate | None], numbers: Sequence[int], seconds: float) -> int:

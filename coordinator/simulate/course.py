@@ -39,7 +39,8 @@ def course_of(
 
     Raises Invalid if nothing tells how long a card takes for some image, TooLong once it is `given_up`.
     """
-    work = workload(kinds, nodes, catalog, placing(catalog), standing, present)
+    place = placing(catalog, shared=settings.embeddings.shared)
+    work = workload(kinds, nodes, catalog, place, standing, present)
     if unknown := untimed(work.backlog):
         model, card = min(unknown)
         raise Invalid(

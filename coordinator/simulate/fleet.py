@@ -45,6 +45,8 @@ class FleetNode:
     speeds: Mapping[str, float] = field(default_factory=dict)
     #: Model to the seconds that loading it was measured to take.
     loads: Mapping[str, float] = field(default_factory=dict)
+    #: Model to the seconds that fetching it takes, of those that it does not have yet.
+    fetch_s: Mapping[str, float] = field(default_factory=dict)
     #: Libraries that decide its embeddings, to their versions.
     versions: Mapping[str, str] = field(default_factory=dict)
 
@@ -83,6 +85,7 @@ def fleet_node(node: NodeView) -> FleetNode:
         loaded=node.loaded_model,
         speeds=node.speeds,
         loads=node.loads,
+        fetch_s=node.fetch_s,
         versions=node.versions,
     )
 

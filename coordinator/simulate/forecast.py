@@ -49,7 +49,8 @@ class PlannedJob:
 
     def bound_s(self) -> float:
         """Seconds that the order takes at least, whatever else the farm does."""
-        alone = workload(self.kinds, self.nodes, self.catalog, placing(self.catalog), self.standing)
+        place = placing(self.catalog, shared=self.settings.embeddings.shared)
+        alone = workload(self.kinds, self.nodes, self.catalog, place, self.standing)
         return lower_bound_s(alone.backlog)
 
     def with_cards(self, number: int, vram_class: int) -> PlannedJob:

@@ -33,7 +33,8 @@ class Stint(NamedTuple):
     model: str
     loras: tuple[str, ...]
     begin: float
-    #: When the model was loaded; `begin` if it was.
+    #: When the node had the files of the model, and when that was loaded; `begin` if it was.
+    fetched: float
     loaded: float
     end: float
     images: int
@@ -124,11 +125,12 @@ class _Course:
                 self._driver.take_back(*decision)
         self._tick_later()
 
-    def _note(self, node_id: str, batch: RunningBatch) -> None:
+    def _note(self, node_id: str, batch: RunningBatch, fetch_s: float = 0.0) -> None:
         """A node begins a batch."""
         work, loaded = self._backlog.works[batch.work_key], max(self._now, batch.since)
         kept = batch.job_id, batch.work_key, work.model, work.loras
-        self._stints[node_id] = Stint(node_id, *kept, self._now, loaded, self._now, 0)
+        fetched = self._now + fetch_s
+        self._stints[node_id] = Stint(node_id, *kept, self._now, fetched, loaded, self._now, 0)
 
     def _begin_pass(self, node_id: str, batch: RunningBatch, at: float) -> None:
         assert batch.image_s is not None, batch

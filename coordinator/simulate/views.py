@@ -25,7 +25,8 @@ class StintView(_View):
     model: str
     loras: tuple[str, ...]
     begin: float
-    #: When the model was loaded; `begin` if it was.
+    #: When the node had the files of the model, and when that was loaded; `begin` if it was.
+    fetched: float
     loaded: float
     end: float
     images: int
@@ -38,7 +39,7 @@ class CardUse(_View):
     vram_class: int
     nodes: int
     images: int
-    #: Of all of them together.
+    #: Of all of them together; loading includes fetching, which costs nothing.
     rendering_s: float
     loading_s: float
     #: Share of the time until the end of the job in which they rendered or loaded.
@@ -125,7 +126,7 @@ def _use(
 
 def _bill(node: FleetNode, stints: Sequence[Stint], rates: Money) -> tuple[float, Cost]:
     """The joules of a node at work with its machine, and what they and its hours cost."""
-    vram, seconds = node.card.vram_class, sum(stint.end - stint.begin for stint in stints)
+    vram, seconds = node.card.vram_class, sum(stint.end - stint.fetched for stint in stints)
     if node.per_hour is not None:
         own = {vram: node.per_hour}
         rates = rates.model_copy(update={"card_per_hour": own, "rent_per_hour": own, "card_prices": {}})

@@ -74,9 +74,9 @@ def workload(
             misfits[shot.model, answer.reason] += kind.images
             continue
         names = tuple(use.name for use in shot.loras)
-        sample = WorkSample(work.model, names, work.amount, work.forwards, shot)
-        line = Line(JOB, work.key, answer)
-        backlog.apply(ShotsWaiting({line: kind.images}, {work.key: sample}))
+        sample = WorkSample(work.model, names, work.amount, work.forwards, shot, kind.embedded)
+        line = Line(JOB, kind.embedded.mark(work.key) if kind.embedded else work.key, answer)
+        backlog.apply(ShotsWaiting({line: kind.images}, {line.work_key: sample}))
         if reason := _refusal(backlog, line, members):
             misfits[shot.model, reason] += kind.images
             backlog.apply(ShotsTaken({line: kind.images}))
@@ -94,13 +94,12 @@ def untimed(backlog: Backlog) -> set[tuple[str, str]]:
     """Models and names of cards that can take what waits, in a time that nothing tells."""
     found = set()
     for line in backlog.lines:
-        model = backlog.works[line.work_key].model
-        for node_id in backlog.takers(backlog.jobs[line.job_id].lane, line):
-            member = backlog.serving[node_id]
-            placement = backlog.placement(line.work_key, member.card)
-            timed = isinstance(placement, Placement) and placement.pace_s is not None
-            if not timed and model not in member.speeds:
-                found.add((model, member.card.name))
+        model, lane = backlog.works[line.work_key].model, backlog.jobs[line.job_id].lane
+        for group in backlog.peers.all():
+            placement = backlog.placed_later(group.example, line) if lane in group.example.lanes else ""
+            unknown = isinstance(placement, Placement) and placement.pace_s is None
+            if unknown and any(model not in backlog.serving[node_id].speeds for node_id in group.serving):
+                found.add((model, group.example.card.name))
     return found
 
 
@@ -133,5 +132,6 @@ def _member(node: FleetNode, catalog: Catalog, loras: frozenset[str], lane: str)
         loaded=(node.loaded, frozenset()),
         speeds=dict(node.speeds),
         loads=dict(node.loads),
+        fetch_s=dict(node.fetch_s),
         versions=dict(node.versions),
     )

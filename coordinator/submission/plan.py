@@ -19,7 +19,7 @@ from common.manifest.parse import ParsedManifest
 from common.nodes import Card
 from common.settings import Money
 from common.units import Amount, counted, format_money, format_seconds
-from common.views import NodeView
+from common.views import EstimateView, NodeView
 from coordinator.estimate import Plan, PlanLine, Station, estimate
 from coordinator.expand import Expansion, GroupExpansion, expand
 from coordinator.explain.wording import misfits
@@ -101,6 +101,15 @@ class PlanReport(_View):
             "but not submitted. Run `farm models add` with the name of each model and the file of each "
             "LoRA"
         )
+
+    def estimate(self) -> EstimateView | None:
+        """Returns what it says of the farm; None if it is for alternative cards, or says nothing."""
+        plan = self.plan
+        if not plan.together or plan.seconds is None or plan.cost is None:
+            return None
+        stored = 0 if self.forecast is None else self.forecast.stored
+        images = plan.images - plan.unfit - stored
+        return EstimateView(seconds=plan.seconds.low, images=max(0, images), cost=float(plan.cost.low))
 
     def refusal(self) -> FarmError | None:
         """Returns why the manifest cannot be rendered as it is, or None."""

@@ -54,7 +54,7 @@ def submit_manifest(
     """
     if request is not None and (before := ledger.jobs.submitted_before(request)) is not None:
         return _answer(*before)
-    owner = _owner(submission.owner, caller)
+    owner = owner_of(submission.owner, caller)
     parsed = parse_manifest(submission.manifest, source=submission.source, files=None, catalog=catalog)
     manifest = parsed.manifest
     _check_grants(manifest, caller)
@@ -127,8 +127,11 @@ def check_images(images: int, most: int) -> None:
         )
 
 
-def _owner(wanted: str | None, caller: Caller) -> str:
-    """Whose job it is: the key tells, unless it operates the farm or is one of its settings."""
+def owner_of(wanted: str | None, caller: Caller) -> str:
+    """Whose job it is: the key tells, unless it operates the farm or is one of its settings.
+
+    Raises NotGranted.
+    """
     if caller.owner is None or caller.allows(["operate"]):
         return wanted or caller.owner or _OWNER
     if wanted not in (None, caller.owner):

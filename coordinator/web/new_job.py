@@ -14,7 +14,7 @@ from common.errors import FarmError, Forbidden, InvalidDocument, Problem
 from common.fit import Misfit, plain_shot, smallest_class
 from common.manifest.parse import parse_manifest
 from common.units import counted
-from common.views import EstimateView, NodeView, Submit
+from common.views import NodeView, Submit
 from coordinator.expand import expand
 from coordinator.explain.fleet import in_service
 from coordinator.submission.plan import PlanReport
@@ -121,7 +121,7 @@ def submit(request: Request, visitor: TheVisitor, form: TheForm) -> Response:
         manifest=text,
         source=_SOURCE,
         expected=checked.shots,
-        estimate=checked.planned and _estimate(checked.planned),
+        estimate=checked.planned and checked.planned.estimate(),
     )
     try:
         act = visitor.act("job create", "")
@@ -183,18 +183,10 @@ def _check(visitor: Visitor, text: str) -> Checked:
         if shots > _PLANNED:
             words = f"{counted(shots, 'image')}; more than {_PLANNED:,} are planned when they are submitted"
             return Checked(text, shots=shots, refusal=f"the manifest has {words}, or by `farm plan`")
-        return Checked(text, visitor.farm.plan(Submit(manifest=text, source=_SOURCE), visitor.bounds), shots)
+        submission = Submit(manifest=text, source=_SOURCE)
+        return Checked(text, visitor.farm.plan(submission, visitor.caller, visitor.bounds), shots)
     except FarmError as error:
         return _refused(text, error)
-
-
-def _estimate(report: PlanReport) -> EstimateView | None:
-    """What is kept with the job; None if no node in service takes it."""
-    plan = report.plan
-    if not plan.together or plan.seconds is None or plan.cost is None:
-        return None
-    images = plan.images - plan.unfit
-    return EstimateView(seconds=plan.seconds.low, images=images, cost=float(plan.cost.low))
 
 
 def _refused(text: str, error: FarmError) -> Checked:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from decimal import Decimal
@@ -11,7 +12,7 @@ import pytest
 from common.cards import REFERENCE_CARDS
 from common.catalog import load_catalog
 from common.fit import encoding_of, smallest_class
-from common.nodes import Card
+from common.nodes import Card, Terms
 from common.settings import Money, Settings
 from common.shot import PlannedShot, Shot
 from common.states import NodeState
@@ -21,7 +22,7 @@ from coordinator.estimate.kinds import ImageKind
 from coordinator.scheduling.changes import JobClosed
 from coordinator.scheduling.placing import placing
 from coordinator.simulate.course import Course
-from coordinator.simulate.fleet import FleetNode
+from coordinator.simulate.fleet import FleetNode, named_card
 from coordinator.simulate.forecast import PlannedJob, cheapest_addition
 from coordinator.simulate.present import backlog_view
 from coordinator.simulate.workload import JOB, Standing, workload
@@ -66,6 +67,11 @@ def job(job_id: str, *, owner: str = "ana", priority: int = 50) -> WaitingJob:
 def nodes(number: int, card: Card = CARD) -> list[FleetNode]:
     speeds = {"sdxl": SPEED}
     return [FleetNode(name=f"n{place}", card=card, loaded="sdxl", speeds=speeds) for place in range(number)]
+
+
+TURBO = CATALOG.models["z-image-turbo"]
+#: With too little memory for the text encoder.
+LITTLE = replace(named_card("rtx-4060"), ram_bytes=6 * GIB)
 
 
 def order(images: int, present: BacklogView, fleet: Sequence[FleetNode] = ()) -> PlannedJob:
@@ -169,3 +175,17 @@ def test_the_cheapest_cards_that_make_it_in_time_are_the_fewest_of_their_kind() 
 
 def test_no_cards_help_where_a_single_image_takes_too_long() -> None:
     assert cheapest_addition(order(10, BacklogView()), 0.5) is None
+
+
+@pytest.mark.parametrize(("terms", "helps"), [("owned", True), ("volunteer", False)])
+def test_a_node_without_a_text_encoder_gets_what_another_encodes_ahead(terms: Terms, helps: bool) -> None:
+    shot = SHOT._replace(model=TURBO.name, steps=8, guidance=0.0, sampler=TURBO.sampler)
+    planned = PlannedShot(id="0" * 64, shot=shot, name="mug", template="a mug", group="a")
+    fleet = [FleetNode(name="big", card=CARD, terms=terms), FleetNode(name="little", card=LITTLE)]
+    made = replace(order(1, BacklogView()), kinds=[ImageKind(planned, 200)], nodes=fleet).course(None).result
+    shares = Counter[str]()
+    for stint in made.stints:
+        shares[stint.node] += stint.images
+    assert sum(shares.values()) == 200
+    assert bool(shares["little"]) == helps
+    assert made.bound_s <= made.seconds

@@ -98,6 +98,8 @@ def test_texts_are_encoded_ahead_for_nodes_without_an_encoder(
     assert ahead(farm, lease) == ["d", "c", "b", "a"]
     assert ahead(farm, lease, "b", "d") == ["c", "a"]
     farm.ledger.embeddings.note_texts(["c", "d"], EMBEDDED)
+    stored = farm.ledger.embeddings.stored(["a", "c", "d", "e"])
+    assert stored == {"c": EMBEDDED, "d": EMBEDDED}
     found = small.lease()
     assert not found.encodes
     assert {farm.shot_row(one.id).texts for one in found.shots} == {"c", "d"}

@@ -1,16 +1,25 @@
-"""The time left of a job in the ledger: what other jobs take first is part of it."""
+"""The time left of a job, and of a manifest that is planned: what other jobs take first is part of it."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from common.catalog import load_catalog
 from common.fit import Seen
 from common.nodes import Card
+from common.scopes import Bounds
+from common.settings import Settings
 from common.shot import Shot
-from coordinator.ledger import forecast
-from coordinator.scheduling.placing import Placement
+from common.work import work_of
+from coordinator.cli.planning import read_manifest
+from coordinator.ledger import PlacedShot, forecast
+from coordinator.scheduling.placing import Placement, placing
+from coordinator.simulate.deadline import DoneForecast
+from coordinator.submission.brief_forecasts import BriefForecasts
+from coordinator.submission.plan import make_plan
 from tests.contract.ledger.bench import Bench, Holder, placed, work
 
 CLOSE = 0.02
@@ -112,3 +121,43 @@ def test_however_many_watch_the_backlog_is_looked_at_once(
     bench.clock.now += 1000
     left_s(bench, jobs[0])
     assert len(looks) == 2
+
+
+MANIFEST = """
+version: 1
+shots:
+- {name: a, model: z-image-turbo, prompt: "a {colour} mug", axes: {colour: [red, blue]}, seeds: 10}
+"""
+
+
+def test_a_plan_leaves_out_what_is_stored_and_waits_for_what_goes_first(
+    bench: Bench, tmp_path: Path
+) -> None:
+    catalog, file = load_catalog(), tmp_path / "mugs.yaml"
+    file.write_text(MANIFEST)
+    bench.place = placing(catalog)
+    bench.restart()
+    node = bench.join("desk", 24, models=("z-image-turbo",))
+    planned = make_plan(read_manifest(str(file), Settings()))
+
+    def told(owner: str, bounds: Bounds | None = None) -> DoneForecast:
+        plans = BriefForecasts(bench.ledger, Settings())
+        report = plans.add(planned, bench.ledger.nodes.views(), owner, bounds).report
+        assert report.forecast, report.no_forecast
+        return report.forecast
+
+    whole = told("ana")
+    assert (whole.stored, whole.waits_s) == (0, 0.0)
+    model = catalog.models["z-image-turbo"]
+    shots = [PlacedShot(one, work_of(one.shot, model), 8) for one in planned.expansion]
+    bench.submit(shots[:8], owner="ana")
+    bench.finish(lease := node.lease(loaded_model="z-image-turbo"))
+    done = len(lease.shots)
+    rest = told("ana")
+    assert rest.stored == done
+    assert rest.seconds < whole.seconds
+    # What is stored for the lane of others does not show.
+    assert told("ben", Bounds("ben", frozenset({"studio"}))).stored == 0
+
+    bench.submit(shots[8:], owner="cleo", priority=90)
+    assert told("ana").waits_s > 0

@@ -4,26 +4,30 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import datetime
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any
 
 import pytest
 
 from common.cards import REFERENCE_CARDS
 from common.catalog import Catalog, load_catalog
+from common.embeddings import Embedded, texts_key
 from common.errors import Invalid
+from common.fit import encoding_of
 from common.key_messages import KeyView
 from common.messages import CardFacts
 from common.settings import Settings
-from common.views import BacklogView, NodeView, WaitingJob, WaitingLine
+from common.units import GIB
+from common.views import BacklogView, NodeView, StoredShots, WaitingJob, WaitingLine
 from coordinator.cli.deadline import deadline_at, deadline_words, done_words
-from coordinator.cli.forecast import with_forecast
 from coordinator.cli.planning import read_manifest
 from coordinator.simulate.deadline import AddedCards, Deadline, DoneForecast
+from coordinator.simulate.fleet import named_card
+from coordinator.submission.forecast import with_forecast
 from coordinator.submission.plan import make_plan
 from tests.unit.cli.conftest import Farm
 
@@ -97,8 +101,8 @@ def test_a_deadline_says_whether_it_is_met_and_what_would_help(
 class _Client:
     """A farm with one RTX 3060, a job of higher priority and some stored images."""
 
-    def __init__(self, images: set[str]) -> None:
-        self.images = images
+    def __init__(self, images: set[str], texts: Mapping[str, Embedded] = MappingProxyType({})) -> None:
+        self.images, self.texts = images, texts
 
     def __enter__(self) -> _Client:
         return self
@@ -132,8 +136,9 @@ class _Client:
             )
         ]
 
-    def stored(self, ids: Sequence[str]) -> set[str]:
-        return self.images & set(ids)
+    def stored(self, ids: Sequence[str], texts: Sequence[str]) -> StoredShots:
+        known = {key: self.texts[key] for key in texts if key in self.texts}
+        return StoredShots(ids=tuple(self.images & set(ids)), texts=known)
 
     def backlog(self) -> BacklogView:
         job = WaitingJob(id="j", owner="ben", lane="public", priority=90, submitted_at=0.0, service_s=0.0)
@@ -197,11 +202,49 @@ def test_stored_images_take_no_time_in_a_forecast(farm: Farm, at_work: Path, ima
 def test_a_plan_whose_forecast_takes_too_long_keeps_its_simple_time_and_says_so(at_work: Path) -> None:
     planned = make_plan(read_manifest(str(at_work), Settings()))
     client: Any = _Client(set())
-    plain = with_forecast(planned, client, client.nodes(), Settings(), within_s=0)
+    plain = with_forecast(planned, client, client.nodes(), Settings(), owner="ana", within_s=0)
     assert plain.report.plan == planned.report.plan
     assert plain.report.forecast is None
     assert plain.report.no_forecast.startswith("simulating 20 images takes more than 0 s")
-    assert with_forecast(planned, client, client.nodes(), Settings(), within_s=60).report.forecast
+    within = with_forecast(planned, client, client.nodes(), Settings(), owner="ana", within_s=60)
+    assert within.report.forecast
+
+
+def test_a_forecast_contains_the_time_in_which_nodes_fetch_a_model_but_not_its_cost(at_work: Path) -> None:
+    planned = make_plan(read_manifest(str(at_work), Settings()))
+    client: Any = _Client(set())
+    here = client.nodes()
+    there = [here[0].model_copy(update={"fetch_s": {"z-image-turbo": 500.0, "sdxl": 900.0}})]
+    first, later = (
+        with_forecast(planned, client, nodes, Settings(), owner="ana").report for nodes in (here, there)
+    )
+    assert first.forecast
+    assert later.forecast
+    assert later.forecast.seconds == pytest.approx(first.forecast.seconds + 500, abs=5)
+    assert later.plan.cost
+    assert first.plan.cost
+    assert float(later.plan.cost.low) == pytest.approx(float(first.plan.cost.low))
+
+
+def test_nodes_without_a_text_encoder_take_what_is_embedded_in_a_forecast(at_work: Path) -> None:
+    planned = make_plan(read_manifest(str(at_work), Settings()))
+    turbo = load_catalog().models["z-image-turbo"]
+    # Volunteers store no embeddings.
+    (desk,) = (node.model_copy(update={"terms": "volunteer"}) for node in _Client(set()).nodes())
+    card = replace(named_card("rtx-4060"), ram_bytes=6 * GIB)
+    little = desk.model_copy(
+        update={"id": "little", "name": "little", "vram_class": 8, "facts": CardFacts(**asdict(card))}
+    )
+    embedded = Embedded(encoding_of(turbo.recipe("gguf-q4-fp32")), {})
+    texts = {texts_key(one.shot, None): embedded for one in planned.expansion}
+    assert len(texts) == 2
+    seconds = []
+    for known in ({}, dict(list(texts.items())[:1]), texts):
+        client: Any = _Client(set(), known)
+        report = with_forecast(planned, client, [desk, little], Settings(), owner="ana").report
+        assert report.forecast
+        seconds.append(report.forecast.seconds - report.forecast.waits_s)
+    assert seconds[0] > seconds[1] >= seconds[2] - 1.0
 
 
 def test_a_plan_for_a_farm_whose_times_nothing_tells_says_so(
