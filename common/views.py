@@ -407,6 +407,8 @@ class NodeView(Message):
     versions: dict[str, str] = Field(default_factory=dict)
     #: Models that it renders much slower than expected.
     slow_paths: tuple[SlowPathView, ...] = ()
+    #: Models that wait, and that it leaves to cards that need much less energy, while it has no batch.
+    leaves: tuple[str, ...] = ()
     vram_class: int
     #: `common.states`.
     state: str

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Annotated
 
 import typer
@@ -16,7 +16,7 @@ from coordinator.cli.names import the_node
 from coordinator.cli.show import out, print_json, print_list, table
 from coordinator.client import NodeVerb
 from coordinator.explain.fleet import node_facts
-from coordinator.explain.wording import out_of_service, slowly
+from coordinator.explain.wording import left_to_others, out_of_service, slowly
 
 Node = Annotated[
     str,
@@ -131,13 +131,22 @@ def nodes_table(nodes: Sequence[NodeView]) -> Table:
             ", ".join(node.lanes),
             node.loaded_model or "-",
             f"{node.watts:.0f} W" if node.watts is not None else "-",
-            "; ".join(filter(None, [node.reason or node.doing, *map(slowly, node.slow_paths)])),
+            "; ".join(_remarks(node)),
         )
         for node in nodes
     ]
     headings = ("node", "state", "class", "card", "lanes", "loaded", "power", "")
     whole = ("node", "state", "class", "loaded", "power")
     return table(*headings, rows=rows, right=("class", "power"), whole=whole)
+
+
+def _remarks(node: NodeView) -> Iterator[str]:
+    """Why it is idle, what it does before it renders, and what it renders slowly."""
+    if words := node.reason or node.doing:
+        yield words
+    if node.leaves:
+        yield left_to_others(node.leaves)
+    yield from map(slowly, node.slow_paths)
 
 
 def _steer(name: str, verb: NodeVerb, reason: str, settings: options.SettingsFile, as_json: bool) -> None:

@@ -207,6 +207,8 @@ class NodeRefusal(NamedTuple):
     images: int
     #: What the owner of the node can do; empty if no change of the node helps.
     remedy: str
+    #: Whether it could, but others do it better.
+    leaves: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from common.states import IN_SERVICE, NodeState
 from common.views import NodeView
 from coordinator.explain.facts import NodeFacts
-from coordinator.explain.wording import out_of_service, slowly
+from coordinator.explain.wording import left_to_others, out_of_service, slowly
 
 
 def in_service(node: NodeView) -> bool:
@@ -37,6 +37,11 @@ def slow_sentences(nodes: Iterable[NodeView]) -> list[str]:
         if in_service(node)
         for path in node.slow_paths
     ]
+
+
+def frugal_sentences(nodes: Iterable[NodeView]) -> list[str]:
+    """Returns a sentence for each idle node that leaves models to cards that need much less energy."""
+    return [f"node {node.name} {left_to_others(node.leaves)}" for node in nodes if node.leaves]
 
 
 def node_facts(node: NodeView) -> NodeFacts:

@@ -79,7 +79,12 @@ def _lane(work: LaneWork) -> Iterator[Answer]:
     worst = sorted(work.refusals, key=lambda one: one.images, reverse=True)
     # A node that has work needs no remedy.
     needy = work.first is None
-    reasons = [(Answer(one.sentence, one.remedy if needy else ""), one.images) for one in worst]
+    answers = [(one, Answer(one.sentence, one.remedy if needy else "")) for one in worst]
+    for one, answer in answers:
+        if one.leaves:
+            left = f"it leaves {counted(one.images, 'image')} in lane {work.lane} to others"
+            yield answer._replace(sentence=f"{left}: {answer.sentence}")
+    reasons = [(answer, one.images) for one, answer in answers if not one.leaves]
     for answer, images in a_few(reasons, Answer):
         words = f"it cannot render {counted(images, 'image')} in lane {work.lane}: {answer.sentence}"
         yield answer._replace(sentence=words)

@@ -119,6 +119,14 @@ throttling is likely, because the card is at 91 °C'
     return f"{rate} ({others}): {path.reason}" if path.faster else f"{rate}: {path.reason}"
 
 
+def left_to_others(models: Sequence[str]) -> str:
+    """
+    >>> left_to_others(["flux-dev", "z-image-turbo"])
+    'leaves flux-dev and z-image-turbo to other cards, which need less than a quarter of the energy for them'
+    """
+    return f"leaves {listed(models)} to other cards, which need less than a quarter of the energy for them"
+
+
 def out_of_service(node: NodeFacts) -> Answer:
     """Why a node takes no work, and how to bring it back."""
     return Answer(f"node {node.name} {_standing(node)}", _comeback(node))

@@ -8,22 +8,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import Row, Select, case, exists, func, insert, literal, or_, select, tuple_, union_all
+from sqlalchemy import Row, insert, select, union_all
 
 from common.errors import Conflict, WrongTicket
-from common.failures import MAX_ATTEMPTS, MAX_CRASHES
 from common.messages import Claim, ClaimAnswer, Lease, LeasedShot, Nothing, Spent
 from common.states import AttemptState, BatchState, NodeEvent, NodeState, ShotEvent, ShotState
-from coordinator.ledger.confirmation import is_own
 from coordinator.ledger.costs import spent_columns
 from coordinator.ledger.deadlines import lease_deadline
 from coordinator.ledger.duplicates import in_progress
-from coordinator.ledger.failure_policy import by_its_own_fault, failed
 from coordinator.ledger.fleet import may_claim
+from coordinator.ledger.next_shots import NextShots, failed_here
 from coordinator.ledger.node_rows import hear, node_row, record
 from coordinator.ledger.records import StageTime
 from coordinator.ledger.rules import Rules
-from coordinator.ledger.schema import attempts, batches, plain, shots, waiting
+from coordinator.ledger.schema import attempts, batches, plain, shots
 from coordinator.ledger.specs import shot_of
 from coordinator.ledger.tallies import tally_lease
 from coordinator.ledger.transactions import Write
@@ -39,7 +37,6 @@ from coordinator.scheduling.offers import (
     option_for,
     reservation,
 )
-from coordinator.scheduling.peers import Reach
 from coordinator.scheduling.placing import Placement
 from coordinator.scheduling.planner import Option, Selection, refusal
 from coordinator.scheduling.running import RunningBatch
@@ -111,10 +108,9 @@ def _composed(
     if state is NodeState.BUSY or not may_claim(write.connection, member):
         return ClaimAnswer(nothing=Nothing(reason=f"node {node.id} is {state}: {node.reason or 'as asked'}"))
     batch_s, empty = rules.timing.batch_s, set[Lot]()
+    following = NextShots(write.connection, backlog, rules, write.now)
     while choice := next_work(member, lane, backlog, rules.rates, write.now, batch_s, empty):
-        rows = _in_passes(_unsuspected(_pick(write, choice, member, lane, rules)))
-        if member.state is NodeState.SELFTEST:
-            rows = rows[:1]
+        rows = _in_passes(following.of(choice, member, lane))
         if rows:
             return ClaimAnswer(lease=_grant(write, rules, claim, member, choice, rows, lane))
         empty.add(choice.option.lot)
@@ -123,7 +119,7 @@ def _composed(
     found = offer(member, lane, backlog, rules.rates, write.now)
     reasons = found.refused(batch_s)
     if empty:
-        reasons[_failed_here(rules)] = sum(one.images for one in found.options if one.lot in empty)
+        reasons[failed_here(rules)] = sum(one.images for one in found.options if one.lot in empty)
     return ClaimAnswer(nothing=Nothing(reason=refusal(lane, reasons)))
 
 
@@ -145,90 +141,6 @@ def _duplicate(write: Write, rules: Rules, claim: Claim, member: Member, lane: s
         return None
     choice = Selection(option=option, images=len(rows), pass_size=min(option.pass_size, len(rows)))
     return _grant(write, rules, claim, member, choice, _in_passes(rows), lane, duplicates=copy.batch_id)
-
-
-def _failed_here(rules: Rules) -> str:
-    wait = f"{rules.timing.retry_s:.0f} s"
-    return (
-        f"they failed on this node; another node retries them, or this one after {wait} if there is no other"
-    )
-
-
-def _pick(write: Write, choice: Selection, member: Member, lane: str, rules: Rules) -> list[Row[Any]]:
-    """The next shots of the chosen lot, in the order of its job; reads only the rows that it takes."""
-    lines, rows = write.backlog.lines_for(member, choice.option.lot), list[Row[Any]]()
-    # Who can take all of them.
-    takers = write.backlog.reach(lane, lines[-1])
-    for line in lines:
-        rows += _take(write, choice, line.min_class, member, takers, rules)
-    return sorted(rows, key=lambda row: (row.crashes, row.position))[: choice.images]
-
-
-def _take(
-    write: Write, choice: Selection, min_class: int, member: Member, takers: Reach, rules: Rules
-) -> list[Row[Any]]:
-    """At most the chosen number of shots, without those that other nodes should try first."""
-    rows: list[Row[Any]] = []
-    page: Sequence[Row[Any]] = ()
-    while len(rows) < choice.images and (not page or len(page) == choice.images):
-        after = (page[-1].crashes, page[-1].position) if page else None
-        page = write.connection.execute(_waiting(choice, min_class, member, after)).all()
-        failed_here = [row.id for row in page if row.failed_here]
-        kept = _kept_for_others(write, failed_here, member, takers, rules) if failed_here else set()
-        rows += [row for row in page if row.id not in kept]
-        if not page:
-            break
-    return rows[: choice.images]
-
-
-def _waiting(choice: Selection, min_class: int, member: Member, after: tuple[int, int] | None) -> Select[Any]:
-    """The chosen number of shots after a position, and whether each has failed on this node."""
-    job_id, work_key = choice.option.lot
-    bad = or_(failed(), shots.c.crashes >= MAX_CRASHES)
-    here = exists().where(attempts.c.shot_id == shots.c.id, bad, attempts.c.node_id == member.id)
-    order = waiting.c.crashes, waiting.c.position
-    query = (
-        select(shots.c.id, shots.c.spec, waiting.c.min_class, *order, here.label("failed_here"))
-        .select_from(waiting.join(shots, shots.c.id == waiting.c.shot_id))
-        .where(waiting.c.job_id == job_id, waiting.c.work_key == work_key, waiting.c.min_class == min_class)
-        .order_by(*order)
-        .limit(choice.images)
-    )
-    return query if after is None else query.where(tuple_(*order) > tuple_(*map(literal, after)))
-
-
-def _kept_for_others(
-    write: Write, shot_ids: Sequence[str], member: Member, takers: Reach, rules: Rules
-) -> set[str]:
-    """Shots that failed on this node and are reserved for other nodes, or rest for now.
-
-    If no other node can take them, shots at fault rest first; a clock that was set back extends no rest.
-    Failures of volunteers that are still to be confirmed leave them to nodes of other owners.
-    """
-    if not is_own(member.terms):
-        unsure = or_(shots.c.attempts >= MAX_ATTEMPTS, shots.c.crashes >= MAX_CRASHES)
-        doubtful = select(shots.c.id).where(shots.c.id.in_(shot_ids), unsure)
-        kept = set(write.connection.scalars(doubtful))
-    else:
-        kept = set()
-    own = case((by_its_own_fault(), attempts.c.settled_at))
-    query = (
-        select(attempts.c.shot_id, attempts.c.node_id, func.max(own))
-        .where(attempts.c.shot_id.in_(shot_ids), failed())
-        .group_by(attempts.c.shot_id, attempts.c.node_id)
-    )
-    failed_on: dict[str, set[str]] = {}
-    for shot_id, node_id, at in write.connection.execute(query):
-        failed_on.setdefault(shot_id, set()).add(node_id)
-        if node_id == member.id and at is not None and write.now - rules.timing.retry_s < at <= write.now:
-            kept.add(shot_id)
-    peers = write.backlog.peers
-    return kept | {shot_id for shot_id, nodes in failed_on.items() if peers.has_others(takers, nodes)}
-
-
-def _unsuspected(rows: Sequence[Row[Any]]) -> Sequence[Row[Any]]:
-    """The shots that are not suspects; if there are none, a single suspect."""
-    return [row for row in rows if row.crashes == 0] or rows[:1]
 
 
 def _in_passes(rows: Sequence[Row[Any]]) -> list[Row[Any]]:

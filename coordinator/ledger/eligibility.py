@@ -3,30 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import inf
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Row, select
 
 from common.states import NodeState
 from coordinator.explain import CandidateNode, First, LaneWork, NodeFacts, NodeRefusal
 from coordinator.ledger.fleet import in_service, is_known
+from coordinator.ledger.next_shots import NextShots, failed_here
 from coordinator.ledger.rules import Rules
 from coordinator.ledger.schema import nodes
 from coordinator.scheduling.backlog import Backlog
 from coordinator.scheduling.member import Member
-from coordinator.scheduling.offers import WASTEFUL, Offer, in_lane, leaves_to_others, offer
-from coordinator.scheduling.work import Line, WorkSample
+from coordinator.scheduling.offers import LATE, WASTEFUL, Offer, in_lane, leaves_to_others, offer
+from coordinator.scheduling.placing import Unencoded
+from coordinator.scheduling.planner import Option
+from coordinator.scheduling.work import Line, Lot, WorkSample
 
 #: Maximum number of nodes for which the planner runs per kind of shots; each run examines the whole backlog.
 _ASKED = 3
+
+
+class _Next(NamedTuple):
+    """What a node gets next from a lane, and how many images of it; None: nothing."""
+
+    option: Option | None
+    images: int
+    #: Images that wait for a retry on another node, or here after a rest.
+    kept: int
 
 
 @dataclass(slots=True)
 class Eligibility:
     """A snapshot of nodes and backlog, valid within one transaction."""
 
+    connection: Connection
     backlog: Backlog
     rules: Rules
     now: float
@@ -37,6 +50,7 @@ class Eligibility:
     #: To whom it is explained, who learns nothing of the jobs of others; None: to somebody who may.
     owner: str | None = None
     _offers: dict[tuple[str, str], Offer] = field(default_factory=dict)
+    _nexts: dict[tuple[str, str], _Next] = field(default_factory=dict)
 
     @classmethod
     def at(
@@ -45,7 +59,7 @@ class Eligibility:
         known = select(nodes).where(is_known()).order_by(nodes.c.id)
         rows = {row.id: row for row in connection.execute(known)}
         fleet = {node_id: node for node_id, node in backlog.nodes().items() if node_id in rows}
-        return cls(backlog, rules, now, rows, fleet, in_service(connection, backlog), owner)
+        return cls(connection, backlog, rules, now, rows, fleet, in_service(connection, backlog), owner)
 
     def node(self, name: str) -> NodeFacts:
         row = self.rows[name]
@@ -82,22 +96,50 @@ class Eligibility:
         """What a node gets from a lane, and why it cannot take the rest."""
         member = self.fleet[name]
         remedies: dict[str, str] = {}
+        more: dict[str, str] = {}
         for line, _ in in_lane(self.backlog, lane):
             answer = self.backlog.placed(member, line)
             if isinstance(answer, str):
                 remedies[answer] = _remedy(member, self.backlog.works[line.work_key])
+            if isinstance(answer, Unencoded) and answer not in more:
+                more[answer] = self._encoding(member, line)
         remedies[WASTEFUL] = f"set `eco: false` in the manifest or in farm.yaml to let {name} render them"
-        found = self._offer(member, lane)
-        choice = found.choose(self.rules.timing.batch_s)
+        refused = self._offer(member, lane).refused(self.rules.timing.batch_s)
+        coming = self._next(member, lane)
+        if coming.kept:
+            refused[failed_here(self.rules)] += coming.kept
         return LaneWork(
             lane=lane,
             first=self._first(member, lane),
-            images=choice.images if choice else 0,
+            images=coming.images,
             refusals=tuple(
-                NodeRefusal(sentence, images, remedies.get(sentence, ""))
-                for sentence, images in found.refused(self.rules.timing.batch_s).items()
+                NodeRefusal(
+                    sentence + more.get(sentence, ""),
+                    images,
+                    remedies.get(sentence, ""),
+                    leaves=sentence in (LATE, WASTEFUL),
+                )
+                for sentence, images in refused.items()
             ),
         )
+
+    def _encoding(self, member: Member, line: Line) -> str:
+        """Who encodes the texts of a line for a node without room for the text encoder, and when."""
+        backlog, lane = self.backlog, self.backlog.jobs[line.job_id].lane
+        able = [
+            other
+            for other in map(backlog.serving.__getitem__, backlog.takers(lane, line))
+            if other.terms != "volunteer" and other.versions == member.versions
+        ]
+        for other in able[:_ASKED]:
+            option = self._next(other, lane).option
+            if option is not None and option.job_id == line.job_id:
+                return f": node {other.id} does, beside its next batch of job {line.job_id}"
+        if not able:
+            return "; no such node is in service"
+        once = f": node {able[0].id} does, once it renders job {line.job_id}"
+        option = self._next(able[0], lane).option
+        return once if option is None else f"{once}; job {option.job_id} comes first there"
 
     def images_in_lanes(self) -> dict[str, int]:
         """Waiting images by lane."""
@@ -134,13 +176,30 @@ class Eligibility:
         )
 
     def _first(self, member: Member, lane: str) -> First | None:
-        choice = self._offer(member, lane).choose(self.rules.timing.batch_s)
-        if choice is None:
+        option = self._next(member, lane).option
+        if option is None:
             return None
-        option = choice.option
         if self.owner not in (None, option.owner):
             return First("another owner", option.priority, ("", option.work_key), option.loaded)
         return First(option.owner, option.priority, option.lot, option.loaded)
+
+    def _next(self, member: Member, lane: str) -> _Next:
+        """What a claim would get."""
+        known = self._nexts.get((member.id, lane))
+        if known is None:
+            known = self._nexts[member.id, lane] = self._chosen(member, lane)
+        return known
+
+    def _chosen(self, member: Member, lane: str) -> _Next:
+        following = NextShots(self.connection, self.backlog, self.rules, self.now)
+        found, empty = self._offer(member, lane), dict[Lot, int]()
+        while True:
+            options = [option for option in found.options if option.lot not in empty]
+            choice = replace(found, options=options).choose(self.rules.timing.batch_s)
+            shots = following.of(choice, member, lane) if choice else ()
+            if choice is None or shots:
+                return _Next(choice and choice.option, len(shots), sum(empty.values()))
+            empty[choice.option.lot] = choice.option.images
 
     def _offer(self, member: Member, lane: str) -> Offer:
         known = self._offers.get((member.id, lane))

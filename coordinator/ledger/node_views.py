@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any
 
 from sqlalchemy import Connection, Row, and_, select
 
 from common.messages import CardFacts
-from common.states import GONE, BatchState
+from common.states import GONE, BatchState, NodeState
 from common.views import NodeView, SlowPathView
 from coordinator.ledger.database import columns_of
 from coordinator.ledger.fleet import is_known, members
 from coordinator.ledger.records import NodeReading
 from coordinator.ledger.schema import batches, nodes, plain
+from coordinator.scheduling.horizon import Horizon
 from coordinator.scheduling.member import Member
 from coordinator.scheduling.slow_path import SlowPath
 
 
-def node_views(connection: Connection, slow: Mapping[str, Mapping[str, SlowPath]]) -> list[NodeView]:
-    """All nodes that joined and were not forgotten, sorted by name; `slow` is by node and model."""
+def node_views(
+    connection: Connection,
+    slow: Mapping[str, Mapping[str, SlowPath]],
+    horizons: Mapping[str, Horizon],
+    now: float,
+) -> list[NodeView]:
+    """All nodes that joined and were not forgotten, sorted by name.
+
+    `slow` has the slow paths by node and model, `horizons` those of the lanes.
+    """
     held = batches.c.node_id == nodes.c.id, batches.c.state == plain(BatchState.LEASED)
     query = (
         select(nodes, batches.c.id.label("batch_id"))
@@ -28,9 +38,22 @@ def node_views(connection: Connection, slow: Mapping[str, Mapping[str, SlowPath]
         .order_by(nodes.c.id)
     )
     known = members(connection)
+
+    @cache
+    def left(lane: str, card_type: str) -> set[str]:
+        return horizons[lane].left_by(card_type, now) if lane in horizons else set()
+
     return [
-        _view(row, known[row.id], slow_path_views(slow.get(row.id, {}))) for row in connection.execute(query)
+        _view(row, known[row.id], slow_path_views(slow.get(row.id, {})), _leaves(known[row.id], left))
+        for row in connection.execute(query)
     ]
+
+
+def _leaves(member: Member, left: Callable[[str, str], set[str]]) -> tuple[str, ...]:
+    if member.state is not NodeState.READY:
+        return ()
+    models = {model for lane in member.lanes for model in left(lane, member.card.type)}
+    return tuple(sorted(models & member.models))
 
 
 def node_readings(connection: Connection, known: Mapping[str, Member]) -> list[NodeReading]:
@@ -45,7 +68,7 @@ def slow_path_views(slow: Mapping[str, SlowPath]) -> tuple[SlowPathView, ...]:
     return tuple(SlowPathView(model=model, **path._asdict()) for model, path in sorted(slow.items()))
 
 
-def _view(row: Row[Any], member: Member, slow: tuple[SlowPathView, ...]) -> NodeView:
+def _view(row: Row[Any], member: Member, slow: tuple[SlowPathView, ...], leaves: tuple[str, ...]) -> NodeView:
     gone = row.state in GONE
     return NodeView(
         **columns_of(row, "id", "owner", "terms", "vram_class", "state", "reason", "decided_by", "batch_id"),
@@ -59,6 +82,7 @@ def _view(row: Row[Any], member: Member, slow: tuple[SlowPathView, ...]) -> Node
         fetch_s=member.fetch_s,
         versions=member.versions,
         slow_paths=slow,
+        leaves=leaves,
         loaded_model=None if gone else row.loaded_model,
         fetches=tuple(row.fetches),
         models=tuple(row.models),

@@ -86,9 +86,9 @@ class Nodes:
     def views(self) -> list[NodeView]:
         """All nodes that joined and were not forgotten, sorted by name."""
         with self.transactions.backlog() as backlog:
-            slow = backlog.slow_paths()
+            slow, horizons = backlog.slow_paths(), backlog.horizons or {}
         with self.transactions.read() as connection:
-            return node_views(connection, slow())
+            return node_views(connection, slow(), horizons, self.transactions.clock())
 
     def readings(self) -> FleetReadings:
         """What metrics tell of all nodes, in the order of their names."""

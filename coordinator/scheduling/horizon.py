@@ -149,8 +149,17 @@ class Horizon:
         """When the last job ends."""
         return max((end for end in self.limits.values() if end < inf), default=-inf)
 
+    def is_fresh(self, now: float) -> bool:
+        return self.at <= now <= self.at + FRESH_S
+
+    def left_by(self, card_type: str, now: float) -> set[str]:
+        """Models that wait, and that such cards leave to those that need much less energy."""
+        if not self.is_fresh(now):
+            return set()
+        return {model for (_, model), cards in self.wasteful.items() if card_type in cards}
+
     def outlook(self, now: float, kind: NodeKind) -> Outlook:
-        if not self.at <= now <= self.at + FRESH_S:
+        if not self.is_fresh(now):
             return Outlook(now)
         shares = {model: left for (some, model), left in self.shares.items() if some == kind}
         return Outlook(now, self.ends, self.limits, shares, kind.card_type, self.wasteful)

@@ -11,7 +11,7 @@ from fastapi.responses import RedirectResponse
 
 from common.errors import Forbidden, NotFound
 from common.views import NodeView
-from coordinator.explain.fleet import idle_sentences, in_service, slow_sentences
+from coordinator.explain.fleet import frugal_sentences, idle_sentences, in_service, slow_sentences
 from coordinator.farm import Farm
 from coordinator.ledger import Act
 from coordinator.metrics.fleet import speed_ratios
@@ -27,7 +27,7 @@ class NodeCard(NamedTuple):
     in_service: bool
     #: Model to its speed as a multiple of what is usual for such cards; without models of no other such node.
     ratios: Mapping[str, float]
-    #: What keeps it from work, and what it renders too slowly.
+    #: What keeps it from work, what it leaves to others, and what it renders too slowly.
     sentences: tuple[str, ...]
 
 
@@ -46,10 +46,7 @@ def part(request: Request, visitor: TheViewer) -> Response:
 def _cards(visitor: Visitor) -> list[NodeCard]:
     nodes = visitor.farm.nodes(visitor.bounds)
     ratios = usual_ratios(nodes)
-    return [
-        NodeCard(node, in_service(node), ratios[node.id], (*idle_sentences([node]), *slow_sentences([node])))
-        for node in nodes
-    ]
+    return [NodeCard(node, in_service(node), ratios[node.id], _sentences([node])) for node in nodes]
 
 
 def usual_ratios(nodes: Sequence[NodeView]) -> dict[str, dict[str, float]]:
@@ -74,6 +71,10 @@ def newest(request: Request, visitor: TheViewer, node_id: str) -> Response:
     """The newest images that the node rendered, of those that the visitor sees."""
     found = visitor.farm.ledger.images.of_node(node_id, visitor.owner)
     return page(request, "node_images.html", images=found)
+
+
+def _sentences(nodes: Sequence[NodeView]) -> tuple[str, ...]:
+    return (*idle_sentences(nodes), *frugal_sentences(nodes), *slow_sentences(nodes))
 
 
 @router.get("/nodes/{node_id}/why")

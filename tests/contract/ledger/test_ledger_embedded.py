@@ -15,6 +15,7 @@ from coordinator.ledger import PlacedShot
 from coordinator.ledger.schema import batches
 from coordinator.scheduling.placing import Placement, Unencoded
 from tests.contract.ledger.bench import Bench, Holder, placed
+from tests.contract.ledger.saying import said
 
 DTYPES = {"text_encoder": "bfloat16"}
 VERSIONS = {"diffusers": "1", "transformers": "2"}
@@ -27,7 +28,7 @@ def place(one: Shot, card: Card, seen: Seen) -> Placement | str:
         return Placement("bf16", 2, pace_s=1.0)
     if seen.embedded == DTYPES:
         return Placement("bf16", 2, pace_s=1.0, encodes=False)
-    why = f"{card.name} has no room for the text encoder"
+    why = f"{card.name} has no room for the text encoder; it can once others have encoded"
     return Unencoded(why, {"bf16": DTYPES}) if seen.embedded is None else why
 
 
@@ -81,6 +82,21 @@ def test_a_node_without_an_encoder_takes_what_is_embedded_and_nothing_else(
     assert "no room for the text encoder" in refusal(small.claim())
     farm.finish(first)
     assert len(large.lease().shots) == 2
+
+
+def test_a_node_without_an_encoder_is_told_who_encodes_for_it_and_what_that_one_does_first(
+    farm: Bench, small: Holder
+) -> None:
+    job = farm.submit(texts(placed(6), "a", "b")).job_id
+    assert "it can once others have encoded; no such node is in service." in said(farm, "small")
+    farm.join("other", 12, versions=VERSIONS | {"diffusers": "2"})
+    assert "; no such node is in service." in said(farm, "small")
+    farm.join("large", 12, versions=VERSIONS)
+    assert f"encoded: node large does, beside its next batch of job {job}." in said(farm, "small")
+    urgent = farm.submit(placed(9, first=50, model="other", min_class=12), priority=90).job_id
+    assert f"encoded: node large does, once it renders job {job}; job {urgent} comes first there." in said(
+        farm, "small"
+    )
 
 
 def ahead(farm: Bench, lease: Lease, *besides: str, embedded: Embedded = EMBEDDED) -> list[str]:

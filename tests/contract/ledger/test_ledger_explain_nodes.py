@@ -24,6 +24,22 @@ def test_what_a_node_takes_next_is_what_it_claims_next(bench: Bench) -> None:
     assert "2 shots are running: 2 on node" in said(bench, job)
 
 
+def test_a_retry_that_is_kept_for_another_node_is_not_promised_to_the_one_it_failed_on(bench: Bench) -> None:
+    job = bench.submit(placed(1)).job_id
+    node = bench.join()
+    node.fail("flat_image")
+    bench.join("other")
+    assert node.claim().lease is None
+    assert f"It will take 1 shot of job {job} next" not in said(bench, "node")
+    assert "It cannot render 1 image in lane public: they failed on this node" in said(bench, "node")
+    assert f"It will take 1 shot of job {job} next (lane public)" in said(bench, "other")
+    assert "1 shot waits: this failed and will be retried on another node" in said(bench, job)
+
+    # Fresh work comes before it.
+    more = bench.submit(placed(1, first=7), owner="ben").job_id
+    assert f"It will take 1 shot of job {more} next (lane public)" in said(bench, "node")
+
+
 def test_without_a_node_in_the_lane_it_is_said_how_to_get_one(bench: Bench) -> None:
     job = bench.submit(placed(3), lane="studio").job_id
     bench.join()

@@ -264,7 +264,12 @@ def test_a_card_leaves_a_job_to_those_that_need_much_less_energy_while_there_are
     assert bench.ledger.backlog.ticket_demand() == {("public", 24): 1}
     told = bench.ledger.explain("old", version="1")
     assert WASTEFUL in " ".join(told.sentences)
+    assert "It leaves 1,000 images in lane public to others: other cards" in " ".join(told.sentences)
     assert "`eco: false`" in told.remedy
+    assert {node.name: node.leaves for node in bench.ledger.nodes.views()} == {"old": ("tiny",), "new": ()}
+    bench.clock.now += 10
+    assert not any(node.leaves for node in bench.ledger.nodes.views()), "nobody has looked ahead since"
+    bench.clock.now -= 10
     assert "node new takes" in " ".join(bench.ledger.explain(job, version="1").sentences)
 
     bench.ledger.nodes.leave(new.id, new.joined.incarnation)
