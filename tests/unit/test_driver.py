@@ -9,7 +9,7 @@ from common.states import NodeState
 from coordinator.scheduling.changes import ShotsWaiting
 from coordinator.scheduling.driver import Assignment, Decisions, Driver, Trim
 from coordinator.scheduling.work import Line
-from tests.unit.test_simulation import CARD, Speed, backlog, member
+from tests.unit.test_simulation import CARD, SHOT, Speed, backlog, member
 
 CARDS = {"a": CARD, "b": {"m": Speed(25.0, 40.0), "n": Speed(9.0, 5.0, 3)}, "c": {"m": Speed(400.0, 60.0)}}
 
@@ -131,3 +131,21 @@ def test_a_pass_that_a_slow_node_renders_last_is_rendered_by_a_free_one_too() ->
     while nodes.in_hand:
         nodes.step()
     assert (nodes.rendered, nodes.now < 400) == (3, True)
+
+
+def test_work_that_is_released_by_other_work_is_begun_at_once_beside_it() -> None:
+    made = backlog({"a": CARD, "b": {"n": Speed(9.0, 5.0, 3)}}, "ab", {"m": 20})
+    nodes = Nodes(Driver(made, batch_s=120.0, patience_s=10.0))
+    for _ in range(3):
+        nodes.step()
+    assert [*nodes.passes] == ["0"]
+    # The next stage of some images, long before the others are rendered.
+    following = WORKS["m"]._replace(model="n", shot=SHOT._replace(model="n"))
+    nodes.driver.tell(ShotsWaiting({Line("j", "n", 8): 4}, {"n": following}))
+    told_at, nodes.now = nodes.now, nodes.driver.due_at
+    nodes.follow(nodes.driver.tick(nodes.now))
+    assert nodes.now - told_at < 1.0
+    assert (nodes.passes.keys(), made.running["1"].work_key) == ({"0", "1"}, "n")
+    while nodes.in_hand:
+        nodes.step()
+    assert nodes.rendered == 20 + 4
