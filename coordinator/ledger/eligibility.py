@@ -198,7 +198,7 @@ class Eligibility:
             choice = replace(found, options=options).choose(self.rules.timing.batch_s)
             shots = following.of(choice, member, lane) if choice else ()
             if choice is None or shots:
-                return _Next(choice and choice.option, len(shots), sum(empty.values()))
+                return _Next(choice.option if choice else None, len(shots), sum(empty.values()))
             empty[choice.option.lot] = choice.option.images
 
     def _offer(self, member: Member, lane: str) -> Offer:

@@ -202,14 +202,13 @@ class Backlog:
         answer = self.placed(member, line)
         if not isinstance(answer, Unencoded):
             return answer
-        work, missing = self.works[line.work_key], member.missing_recipes
-        found = [answer]
+        work = self.works[line.work_key]
+        missing, found = member.missing_recipes.get(work.model, ()), list[Placement]()
         for recipe, dtypes in answer.recipes.items():
-            if recipe not in missing.get(work.model, ()):
-                seen = replace(self.seen(member.card, line.work_key, work), embedded=dtypes)
-                found.append(self.place(work.shot, member.card, seen))
-        placements = [one for one in found if isinstance(one, Placement)]
-        return min(placements, key=lambda one: inf if one.pace_s is None else one.pace_s, default=answer)
+            seen = replace(self.seen(member.card, line.work_key, work), embedded=dtypes)
+            later = answer if recipe in missing else self.place(work.shot, member.card, seen)
+            found += [later] if isinstance(later, Placement) else []
+        return min(found, key=lambda one: inf if one.pace_s is None else one.pace_s, default=answer)
 
     def reach(self, lane: str, line: Line) -> Reach:
         """The nodes that can take shots of a line."""

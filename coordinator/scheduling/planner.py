@@ -33,6 +33,8 @@ _REST, _SHORTEST, _LONGEST, _LONGEST_SHARED = 0.85, 1 / 4, 4, 2
 #: Seconds of a pass while other jobs are open, whose turn waits for its end, or the end of its own job is
 #: near; and the share of the time until that end otherwise.
 _SHORT_PASS_S, _PASS_REST = 50.0, 0.4
+#: Passes that are worth a claim although their job is short.
+_FEW_PASSES = 2
 #: Share of an image's time that nodes of a kind must still have for a model to be preferred.
 _LEAST_SHARE = 0.5
 #: Maximum images of a batch, regardless of speed: a lease is one message, and its end one commit.
@@ -222,10 +224,11 @@ def _amount(
     span_s = outlook.limit_s(option.job_id) if option.takers > 1 else inf
     room_s = span_s + batch_s * _SLACK - option.load_s
     own_s = outlook.span_s(option.job_id) - option.load_s
+    image_s = option.image_s if option.image_s is not None else option.expected_s
     if option.takers > 1 and 0 < own_s < batch_s:
         # All nodes together end a short job.
-        room_s = min(room_s, max(own_s, batch_s * _SHORTEST / 2))
-    image_s = option.image_s if option.image_s is not None else option.expected_s
+        least_s = min(batch_s * _SHORTEST / 2, _FEW_PASSES * pass_size * (image_s or inf))
+        room_s = min(room_s, max(own_s, least_s))
     if image_s and room_s / image_s < pass_size:
         # A whole pass would end too late.
         return min(most, max(1, int(room_s / image_s)))

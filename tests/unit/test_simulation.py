@@ -188,3 +188,14 @@ def test_what_no_node_takes_still_waits_at_the_end() -> None:
     made = backlog({"a": CARD}, "a", {"m": 3, "n": 2})
     assert sum(stint.images for stint in course(made)) == 3
     assert made.lines == {Line("j", "n", 8): 2}
+
+
+@pytest.mark.parametrize(("image_s", "load_s"), [(0.1, 1.0), (0.15, 2.0), (0.4, 0.0)])
+def test_equal_nodes_share_a_job_that_takes_seconds(image_s: float, load_s: float) -> None:
+    made = backlog({"a": {"m": Speed(image_s, load_s, 8)}}, "aa", {"m": 72})
+    images: Counter[str] = Counter()
+    for stint in course(made):
+        images[stint.node_id] += stint.images
+    assert sum(images.values()) == 72
+    # They differ by two passes at the most.
+    assert abs(images["0"] - images["1"]) <= 2 * 8

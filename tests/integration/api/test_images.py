@@ -152,7 +152,7 @@ def test_a_plan_says_what_a_manifest_takes_and_submits_nothing(operator: httpx.C
     assert (told["name"], told["plan"]["images"], told["plan"]["unfit"]) == ("mugs", 4, 0)
     assert told["plan"]["lines"][0]["takes"]
     assert 0 < told["plan"]["cost"]["low"] <= told["plan"]["cost"]["high"]
-    assert (told["forecast"] is None, told["no_forecast"]) == (True, "")
+    assert bool(told["forecast"]) != bool(told["no_forecast"])
     asked = {"ids": ["0" * 64], "texts": ["0" * 32]}
     assert operator.post("/v1/shots/stored", json=asked).json() == {"ids": [], "texts": {}}
     assert operator.get("/v1/jobs").json() == before

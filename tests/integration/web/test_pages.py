@@ -585,6 +585,7 @@ def test_a_form_is_planned_and_submitted(scene: Scene) -> None:
         plan = bo.post("/new/check", data=fields).text
         assert "<dt>Images</dt><dd><b>2</b>" in plan
         assert "prompt: a green mug" in plan
+        assert "on the nodes in service" in plan
         answer = bo.post("/new", data=fields)
         assert answer.status_code == 303
         assert "a-green-mug" in bo.get(answer.headers["location"]).text
