@@ -120,6 +120,15 @@ class ModelCache:
                 part.touch()
         return part
 
+    def link(self, file: Path, blob: Path) -> bool:
+        """Have a file of the machine as a blob, without another copy; False if it is on another disk."""
+        blob.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            os.link(file, blob)
+        except OSError:
+            return False
+        return True
+
     def assemble(self, identity: str, files: Sequence[CachedFile]) -> Path:
         """The folder of these files, whose blobs are all here."""
         folder = self._folders / _hex(identity)
@@ -174,8 +183,15 @@ class ModelCache:
         for blob in list(self._blobs.iterdir()):
             is_part = blob.suffix == ".part"
             with self._unused(_of(blob)) as unused:
-                if unused and blob.stat().st_nlink == 1 and (also_parts or not is_part):
+                if unused and not self._is_needed(blob) and (also_parts or not is_part):
                     blob.unlink()
+
+    def _is_needed(self, blob: Path) -> bool:
+        """Whether a folder has it; a file of the machine has other names, too."""
+        stat = blob.stat()
+        return stat.st_nlink > 1 and any(
+            file.stat().st_ino == stat.st_ino for file in self._folders.rglob("*") if file.is_file()
+        )
 
     def _used_at(self, folder: Path) -> float:
         with suppress(OSError):

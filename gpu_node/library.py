@@ -15,6 +15,7 @@ from common.shot import InversionUse, UpscalerUse
 from gpu_node.cache import ModelCache
 from gpu_node.errors import RenderError
 from gpu_node.identity import Hashes, verify_file, verify_model
+from gpu_node.known_files import known_file
 from gpu_node.protocol import EngineGguf
 
 #: A file that shots name with its identity.
@@ -83,6 +84,10 @@ class Library:
     def folders(self) -> tuple[Path, ...]:
         """Where the owner of the node keeps models."""
         return self._folders
+
+    def known_file(self, sha256: str, size: int) -> Path | None:
+        """A file of this content in `folders`, under any name."""
+        return known_file(sha256, size, self._folders, self._hashes)
 
     def model_folder(self, name: str) -> Path | None:
         model = self.catalog.models.get(name)

@@ -199,6 +199,7 @@ class Batch:
             self._coordinator,
             self._store,
             cache,
+            known_file=self._library.known_file,
             check=check,
             on_bytes=count,
             stall_s=self._joined.stall_load_s,

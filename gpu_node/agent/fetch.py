@@ -45,6 +45,8 @@ class Fetcher:
     coordinator: Coordinator
     store: httpx.Client
     cache: ModelCache
+    #: (SHA-256, bytes) to a file of this content that the machine has elsewhere, if any.
+    known_file: Callable[[str, int], Path | None]
     #: Called again and again; ends a fetch by what it raises.
     check: Callable[[], None]
     #: Hears of the bytes that arrived.
@@ -109,6 +111,11 @@ class Fetcher:
         except FarmError as error:
             raise RenderError("store_unavailable", f"{need.name}: {error}") from None
         size = source.file.size
+        known = self.known_file(sha256, size)
+        if known is not None and self.cache.link(known, blob):
+            log.info("%s: %s is used where it lies", need.name, known)
+            self.on_bytes(size)
+            return True
         part = self.cache.part(sha256, size)
         digest = hashlib.sha256()
         with part.open("r+b") as file:
@@ -116,12 +123,14 @@ class Fetcher:
                 digest.update(data)
                 self.on_bytes(len(data))
             here, began = file.tell(), time.monotonic()
-            for data in self._arriving(source, sha256, here, size):
+            arriving = _read_on(known, here) if known else self._arriving(source, sha256, here, size)
+            for data in arriving:
                 file.write(data)
                 file.flush()
                 digest.update(data)
                 self.on_bytes(len(data))
-            self.cache.arrived(size - here, time.monotonic() - began)
+            if known is None:
+                self.cache.arrived(size - here, time.monotonic() - began)
         if digest.hexdigest() != sha256:
             part.unlink()
             self.on_bytes(-size)
@@ -196,6 +205,14 @@ class Fetcher:
     def _wait(self) -> None:
         self.check()
         time.sleep(_LOOK_S)
+
+
+def _read_on(file: Path, start: int) -> Iterator[bytes]:
+    """The bytes of a file that is on another disk, from `start` on."""
+    with file.open("rb") as opened:
+        opened.seek(start)
+        while data := opened.read(_PART):
+            yield data
 
 
 class _Source:

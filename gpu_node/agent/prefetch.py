@@ -84,6 +84,7 @@ class Prefetch:
             self._coordinator,
             self._store,
             cache,
+            known_file=self._library.known_file,
             check=check,
             on_bytes=lambda _: None,
             stall_s=joined.stall_load_s,

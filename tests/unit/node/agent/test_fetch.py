@@ -95,10 +95,25 @@ def fetched(
     *,
     check: Callable[[], None] = lambda: None,
     on_bytes: Callable[[int], None] = lambda _: None,
+    known: Path | None = None,
 ) -> Path:
+    """`known` is a folder of the node's owner."""
+
+    def known_file(digest: str, size: int) -> Path | None:
+        files = known.iterdir() if known else ()
+        return next((file for file in files if sha256(file.read_bytes()) == digest), None)
+
     coordinator: Any = farm
     with httpx.Client(transport=httpx.MockTransport(farm.read)) as store:
-        fetcher = Fetcher(coordinator, store, cache, check=check, on_bytes=on_bytes, stall_s=0.2)
+        fetcher = Fetcher(
+            coordinator,
+            store,
+            cache,
+            known_file=known_file,
+            check=check,
+            on_bytes=on_bytes,
+            stall_s=0.2,
+        )
         return fetcher.fetch(need)
 
 
@@ -120,6 +135,30 @@ def test_a_model_arrives_whole_and_is_found(farm: Farm, cache: ModelCache) -> No
 def test_a_single_file_is_found_by_its_name(farm: Farm, cache: ModelCache) -> None:
     need = Need("style", f"sha256:{farm.put(b'lora' * 20)}", "style.safetensors")
     assert content(fetched(farm, cache, need)) == {"style.safetensors": b"lora" * 20}
+
+
+@pytest.mark.parametrize("same_disk", [True, False])
+def test_a_file_that_the_machine_has_under_another_name_is_not_fetched(
+    farm: Farm, new_cache: NewCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, same_disk: bool
+) -> None:
+    own = tmp_path / "ComfyUI"
+    own.mkdir()
+    (own / "flux-vae.safetensors").write_bytes(FILES["vae/a.safetensors"])
+    need, arrived, cache = farm.add(), list[int](), new_cache(500)
+    if not same_disk:
+        monkeypatch.setattr(ModelCache, "link", lambda *_: False)
+    folder = fetched(farm, cache, need, known=own, on_bytes=arrived.append)
+
+    assert content(folder) == FILES
+    assert sum(arrived) == sum(map(len, farm.files.values()))
+    assert sha256(FILES["vae/a.safetensors"]) not in {digest for digest, _ in farm.reads}
+    assert (own / "flux-vae.safetensors").samefile(folder / "vae/a.safetensors") is same_disk
+
+    # Its owner keeps it when the cache makes room.
+    fetched(farm, cache, Need("large", f"sha256:{farm.put(bytes(400))}", "large.safetensors"))
+    assert cache.find(need.identity) is None
+    assert [file.stat().st_size for file in (tmp_path / "cache" / "blobs").iterdir()] == [400]
+    assert (own / "flux-vae.safetensors").read_bytes() == FILES["vae/a.safetensors"]
 
 
 def test_a_fetch_that_was_ended_goes_on_where_it_was(farm: Farm, cache: ModelCache) -> None:
