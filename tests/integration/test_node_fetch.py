@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import threading
 from collections.abc import Iterator
@@ -76,11 +77,15 @@ def test_nodes_of_a_machine_with_an_empty_disk_render_what_their_farm_serves(
         assert "twin" in shared.models
         assert shared.fetches == ()
         assert (first.stop(), second.stop()) == (0, 0)
-        fetched_ahead(farm.url, tmp_path / "other")
+        fetched_ahead(farm.url, tmp_path / "other", tiny_model)
 
 
-def fetched_ahead(url: str, machine: Path) -> None:
-    """A node of another machine has the model before its first batch."""
+def fetched_ahead(url: str, machine: Path, model: Path) -> None:
+    """A node of another machine has the model before its first batch, with a file that its owner had."""
+    own = machine / "ComfyUI" / "diffusion_models" / "z.safetensors"
+    own.parent.mkdir(parents=True)
+    weights = Path("transformer", "diffusion_pytorch_model.safetensors")
+    shutil.copy(model / weights, own)
     card, stopping = load_card(CARD), threading.Event()
     with (
         closing(Coordinator(url, "node-key")) as coordinator,
@@ -88,7 +93,8 @@ def fetched_ahead(url: str, machine: Path) -> None:
         closing(ModelCache(machine, 10**9)) as cache,
     ):
         served = coordinator.catalog()
-        library = Library(build_catalog(served), (), Hashes(machine / "hashes.json"), cache, served.files)
+        hashes = Hashes(machine / "hashes.json")
+        library = Library(build_catalog(served), (machine / "ComfyUI",), hashes, cache, served.files)
         offers = Offers(coordinator, library, card, served.version)
         before = offers.offer()
         assert before.fetch_s["twin"] == library.fetch_bytes("twin", card) / cache.rate > 0
@@ -96,6 +102,9 @@ def fetched_ahead(url: str, machine: Path) -> None:
         ahead.begin("twin", ScriptedFarm().joined())
         until(lambda: "twin" not in offers.offer().fetches)
         assert "twin" not in offers.offer().fetch_s
+        folder = library.model_folder("twin")
+        assert folder is not None
+        assert own.samefile(folder / weights)
         # It makes room for others as if it had been used.
         lock = machine / "locks" / f"{(library.catalog.models['twin'].identity or '')[7:]}.use"
         until(lock.exists)
