@@ -47,7 +47,7 @@ class _Http:
             raise Invalid(
                 f"the key for {url} contains invalid characters; ask the operator of the farm for the key"
             )
-        self.url = url.rstrip("/")
+        self.url, self.key = url.rstrip("/"), key
         self._remedy = remedy
         self._timeout_s = timeout_s
         own = {**(headers or {}), **({"Authorization": f"Bearer {key}"} if key else {})}

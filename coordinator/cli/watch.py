@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Literal, TypeVar
+from typing import Literal, Self, TypeVar
 
 from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
+from common.client.async_farm import AsyncFarm
 from common.errors import Conflict, FarmError, FitsNothing, OverBudget, SomeFailed, Unavailable
 from common.terminal import styled, styled_lines
 from common.units import counted
@@ -94,8 +96,10 @@ def follow(client: FarmClient, job_id: str, *, give_up: bool = False) -> JobView
     `give_up` stops waiting for shots for which the farm has no node. Raises Unavailable if the farm does not
     answer for half a minute.
     """
-    polls = _polls(client, job_id, give_up=give_up)
-    return _show_live(polls) if err.is_terminal else _log(polls)
+    job = _once_it_answers(lambda: client.job(job_id))
+    with _News(client, job_id) as news:
+        polls = _polls(client, job, news, give_up=give_up)
+        return _show_live(polls) if err.is_terminal else _log(polls)
 
 
 def _once_it_answers(ask: Callable[[], _T]) -> _T:
@@ -159,13 +163,12 @@ def require_success(job: JobView) -> None:
         )
 
 
-def _polls(client: FarmClient, job_id: str, *, give_up: bool) -> Iterator[tuple[JobView, str]]:
+def _polls(client: FarmClient, job: JobView, news: _News, *, give_up: bool) -> Iterator[tuple[JobView, str]]:
     """Yields the job and a message about missing nodes or a silent farm, until it is over or given up."""
-    hopeless, job = 0, _once_it_answers(lambda: client.job(job_id))
-    news, answered_at = _News(client, job_id), time.monotonic()
+    hopeless, answered_at = 0, time.monotonic()
     while True:
         try:
-            job = client.job(job_id)
+            job = client.job(job.id)
             waiting = waits(client.status(), job.lane) if _is_stalled(job) else []
         except Unavailable:
             if time.monotonic() - answered_at > _SILENCE_S:
@@ -184,24 +187,39 @@ def _polls(client: FarmClient, job_id: str, *, give_up: bool) -> Iterator[tuple[
 
 
 class _News:
-    """Wakes a watcher when something happens to a job."""
+    """Wakes a watcher when something happens to a job, until the block ends."""
 
     def __init__(self, client: FarmClient, job_id: str) -> None:
         self._client, self._job_id = client, job_id
         self._heard = threading.Event()
-        # It ends with the process: nothing but an event ends a stream that is read.
-        threading.Thread(target=self._listen, name="events", daemon=True).start()
+        self._loop = asyncio.new_event_loop()
+        self._listening = self._loop.create_task(self._listen())
+        self._thread = threading.Thread(target=self._run, name="events", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._loop.call_soon_threadsafe(self._listening.cancel)
+        self._thread.join()
+        self._loop.close()
 
     def wait(self) -> None:
         """Until something has happened since the last wait, or the times and rates of the job are old."""
         self._heard.wait(_LOOK_S)
         self._heard.clear()
 
-    def _listen(self) -> None:
+    def _run(self) -> None:
+        with suppress(asyncio.CancelledError):
+            self._loop.run_until_complete(self._listening)
+
+    async def _listen(self) -> None:
         # The watcher asks the farm itself, and says what is wrong with it.
-        with suppress(FarmError, RuntimeError):
-            for _ in self._client.events(self._job_id):
-                self._heard.set()
+        with suppress(FarmError):
+            async with AsyncFarm(self._client.url, self._client.key) as farm:
+                async for _ in farm.events(self._job_id):
+                    self._heard.set()
 
 
 def _show_live(polls: Iterator[tuple[JobView, str]]) -> JobView:
