@@ -6,13 +6,14 @@ import hashlib
 import io
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
+from annotated_types import MaxLen
 from PIL import Image
 from pydantic import BaseModel
 
@@ -124,7 +125,7 @@ def filled(kind: Any, text: str, given: dict[str, object]) -> Any:
     if kind == Sha256:
         return SHOT
     if get_origin(kind) is Annotated:
-        return filled(arguments[0], text, given)
+        return filled(arguments[0], text[: _longest(arguments[1:])], given)
     if get_origin(kind) is Literal:
         return arguments[0]
     if get_origin(kind) in (Union, UnionType):
@@ -140,6 +141,12 @@ def filled(kind: Any, text: str, given: dict[str, object]) -> Any:
             name: given[name] if name in given else filled(each, text, given) for name, each in fields.items()
         }
     return text if kind is str else kind(1)
+
+
+def _longest(metadata: Sequence[object]) -> int | None:
+    """Letters that a field may have; None if it may have any number."""
+    of_field = (part for one in metadata for part in getattr(one, "metadata", ()))
+    return next((part.max_length for part in of_field if isinstance(part, MaxLen)), None)
 
 
 @contextmanager
