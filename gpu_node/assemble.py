@@ -19,6 +19,7 @@ from common.errors import Conflict, Invalid, Unavailable
 from common.keys import read_key
 from common.messages import CardFacts, Join
 from common.nodes import Card, Terms
+from gpu_node.agent.announced import Announced
 from gpu_node.agent.batch import NodeContext
 from gpu_node.agent.compiling import Compiling
 from gpu_node.agent.coordinator_client import Coordinator
@@ -98,7 +99,8 @@ def assembled(options: NodeOptions, probe: Probe) -> Iterator[Node]:
         if not models:
             log.warning("this node has no usable model and will get no work; run `farm-node doctor`")
         pipelines = {library.catalog.models[name].family.pipeline for name in models}
-        store = parts.enter_context(open_store_client())
+        announced = Announced(options.farm)
+        store = parts.enter_context(open_store_client(announced))
         meter = parts.enter_context(closing(probe.meter()))
         engine = EngineClient(
             device=probe.device,
@@ -109,6 +111,7 @@ def assembled(options: NodeOptions, probe: Probe) -> Iterator[Node]:
         )
         context = NodeContext(
             coordinator=coordinator,
+            announced=announced,
             store=store,
             engine=engine,
             library=library,

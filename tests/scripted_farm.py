@@ -48,7 +48,7 @@ def tiny_catalog() -> ServedCatalog:
 class ScriptedFarm:
     """What the node said, in order, and what it will be answered."""
 
-    broker_url: str = ""
+    broker_url: str = "redis://127.0.0.1:9/0"
     url: str = ""
     heartbeat_s: float = 0.2
     stall_render_s: float = PATIENCE_S
@@ -202,6 +202,11 @@ def _app(farm: ScriptedFarm) -> FastAPI:
     def model_file(sha256: str) -> Response:
         refused = ErrorView(detail=f"the store has no model file {sha256}", reason="unknown")
         return JSONResponse(refused.model_dump(), status_code=404)
+
+    @app.get("/v1/addresses")
+    def addresses() -> Response:
+        store = messages.Addresses(broker="127.0.0.1", store=farm.url)
+        return Response(store.model_dump_json(), media_type="application/json")
 
     @app.post("/v1/nodes")
     def join(message: messages.Join) -> Response:

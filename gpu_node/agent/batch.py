@@ -19,6 +19,7 @@ from common.messages import Close, Joined, Spent
 from common.shot import UpscalerUse
 from common.units import counted, format_gib
 from gpu_node import protocol
+from gpu_node.agent.announced import Announced
 from gpu_node.agent.compiling import Compiling
 from gpu_node.agent.coordinator_client import Coordinator
 from gpu_node.agent.deliver import Deliverer, RenderFacts
@@ -65,6 +66,8 @@ class NodeContext:
     """What every batch of a node is worked on with."""
 
     coordinator: Coordinator
+    #: Where the client of the store may call.
+    announced: Announced
     store: httpx.Client
     engine: EngineClient
     library: Library

@@ -16,6 +16,8 @@ import httpx
 
 from common.errors import Conflict, FarmError, Gone, Invalid, NotFound, Unavailable
 from common.messages import Close, Grant, GrantRequest, Report, Spent
+from common.wording import visible
+from gpu_node.agent.announced import Announced, ForeignAddress, upload_headers
 from gpu_node.agent.coordinator_client import Coordinator
 from gpu_node.agent.progress import ActiveBatch
 from gpu_node.agent.retry import pauses, retry_until
@@ -36,6 +38,8 @@ _TIMEOUT = httpx.Timeout(30.0, connect=5.0)
 _REFUSALS = 10
 #: The very bytes are there already: the key names their hash. An earlier call came through without an answer.
 _THERE_ALREADY = 412
+#: Characters of an answer of the store that are logged.
+_SHOWN = 200
 #: What the store says of bytes that are not those that were granted; other refusals are the farm's matter.
 _BAD_BYTES = (400, 411, 413)
 #: It is asked too much at this moment.
@@ -206,13 +210,17 @@ class Deliverer:
         if grant is None:
             (grant,) = self._coordinator.grants(self._batch.lease.batch_id, [self._wish(image)])
         try:
-            answer = self._store.put(grant.url, content=data, headers=grant.headers)
+            answer = self._store.put(grant.url, content=data, headers=upload_headers(grant.headers))
+        except ForeignAddress as error:
+            raise Refused("store_unavailable", str(error)) from error
         except httpx.HTTPError as error:
             self._maybe_there.add(grant.key)
             raise Unavailable(f"the store does not answer ({error or type(error).__name__})") from error
         if answer.is_success or (answer.status_code == _THERE_ALREADY and grant.key in self._maybe_there):
             return grant
-        refusal = f"the store answered {answer.status_code} to PUT {grant.key}: {answer.text[:200]}"
+        refusal = f"the store answered {answer.status_code} to PUT {grant.key}"
+        # Only here: what answered may be none of the farm's business.
+        log.warning("%s: %s", refusal, visible(answer.text[:_SHOWN]))
         if answer.is_server_error or answer.status_code in _BUSY:
             self._maybe_there.add(grant.key)
             raise Unavailable(refusal)
@@ -263,7 +271,11 @@ class Deliverer:
         return answer
 
 
-def open_store_client() -> httpx.Client:
-    """For presigned URLs. A proxy of the environment is used, but never leads back to this machine."""
+def open_store_client(announced: Announced | None = None) -> httpx.Client:
+    """For presigned URLs that lead where the farm `announced`; None: for any.
+
+    A proxy of the environment is used, but never leads back to this machine.
+    """
     direct = {f"all://{host}": httpx.HTTPTransport() for host in ("127.0.0.1", "localhost", "[::1]")}
-    return httpx.Client(timeout=_TIMEOUT, mounts=direct)
+    checks = [] if announced is None else [announced.check]
+    return httpx.Client(timeout=_TIMEOUT, mounts=direct, event_hooks={"request": checks})

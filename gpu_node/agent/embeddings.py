@@ -36,6 +36,7 @@ from common.messages import (
     Grant,
 )
 from common.weights import read_header
+from gpu_node.agent.announced import upload_headers
 from gpu_node.agent.coordinator_client import Coordinator
 from gpu_node.agent.progress import ActiveBatch
 from gpu_node.protocol import Encoded, Load
@@ -286,7 +287,10 @@ class BatchEmbeddings:
             return
         try:
             answer = self._store.put(
-                grant.url, content=file.read_bytes(), headers=grant.headers, timeout=_TIMEOUT
+                grant.url,
+                content=file.read_bytes(),
+                headers=upload_headers(grant.headers),
+                timeout=_TIMEOUT,
             )
         except (httpx.HTTPError, OSError) as error:
             why = str(error) or type(error).__name__

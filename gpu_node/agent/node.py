@@ -11,6 +11,7 @@ from dataclasses import asdict
 
 from common.errors import FarmError, Gone, NotFound
 from common.messages import CardFacts, Claim, ClaimAnswer, Join, Joined, Lease
+from gpu_node.agent.announced import check_broker
 from gpu_node.agent.batch import Batch, NodeContext
 from gpu_node.agent.heartbeat import HeartbeatThread
 from gpu_node.agent.intake import Intake
@@ -87,6 +88,11 @@ class Node:
         self._join_message = self._join_message.model_copy(update={**offered, "card": facts})
         joined = retry_until(self._stopping, lambda: self._context.coordinator.join(self._join_message))
         if joined is not None:
+            check_broker(joined.broker_url)
+            addresses = retry_until(self._stopping, self._context.coordinator.addresses)
+            if addresses is None:
+                return joined
+            self._context.announced.announce(addresses.store)
             self._join_message = self._join_message.model_copy(update={"again": True})
             self._progress.joined()
             queues = ", ".join(joined.queues)

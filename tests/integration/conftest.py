@@ -11,6 +11,7 @@ import pytest
 
 from common.catalog import folder_identity, load_catalog
 from common.nodes import Card
+from gpu_node.agent.announced import Announced
 from gpu_node.agent.batch import NodeContext
 from gpu_node.agent.compiling import Compiling
 from gpu_node.agent.coordinator_client import Coordinator
@@ -93,10 +94,12 @@ def worker(farm: ScriptedFarm, engine: EngineClient, tiny_model: Path, tmp_path:
     coordinator = Coordinator(farm.url, "key")
     own_card = Card(**card(8).model_dump())
     offers = Offers(coordinator, library, own_card, farm.catalog.version)
-    with open_store_client() as store:
+    announced = Announced(farm.url)
+    with open_store_client(announced) as store:
         stopping = threading.Event()
         context = NodeContext(
             coordinator=coordinator,
+            announced=announced,
             store=store,
             engine=engine,
             library=library,

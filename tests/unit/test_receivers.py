@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
+from common.public_addresses import is_public
 from common.webhooks import NewWebhook
-from coordinator.background.receivers import is_public, may_be_public
+from coordinator.background.receivers import may_be_public
 
 
 @pytest.mark.parametrize("address", ["93.184.216.34", "2606:2800:220:1::1", "::ffff:93.184.216.34"])
