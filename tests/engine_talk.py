@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,17 @@ from common.shot import Shot
 from gpu_node import protocol
 from gpu_node.agent.engine_client import EngineClient
 from tests.waiting import PATIENCE_S
+
+
+@contextmanager
+def running_engine(home: Path, environment: Mapping[str, str] | None = None) -> Iterator[EngineClient]:
+    """A real engine that runs inside, on the processor."""
+    client = EngineClient(device="cpu", threads=1, home=home, environment=environment)
+    client.start()
+    try:
+        yield client
+    finally:
+        client.stop()
 
 
 def ask(engine: EngineClient, command: protocol.Command) -> list[protocol.Event]:

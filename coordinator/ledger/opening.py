@@ -84,23 +84,22 @@ def _running(connection: Connection, now: float) -> list[BatchFound]:
         runs = attempts.c.state == plain(AttemptState.RUNNING)
         left, least = func.count(case((runs, 1))), func.max(case((runs, shots.c.min_class)))
         unfinished: Select[Any] = (
-            select(attempts.c.batch_id, left, least, func.sum(CARD_SECONDS))
+            select(
+                attempts.c.batch_id,
+                left.label("left"),
+                least.label("min_class"),
+                func.sum(CARD_SECONDS).label("told_s"),
+            )
             .join_from(attempts, shots)
             .where(attempts.c.batch_id.in_(some))
             .group_by(attempts.c.batch_id)
             .having(left > 0)
         )
-        for batch_id, images, min_class, told_s in connection.execute(unfinished):
-            row = found[batch_id]
-            batch = RunningBatch(
-                **columns_of(row, "id", "job_id", "work_key", "pass_size", "duplicates"),
-                min_class=min_class,
-                left=images,
-                since=now,
-                image_s=None,
-                told_s=told_s,
-            )
-            running.append(BatchFound(row.node_id, batch))
+        for rest in connection.execute(unfinished):
+            row = found[rest.batch_id]
+            facts = columns_of(row, "id", "job_id", "work_key", "pass_size", "duplicates")
+            facts |= columns_of(rest, "left", "min_class", "told_s")
+            running.append(BatchFound(row.node_id, RunningBatch(**facts, since=now, image_s=None)))
     return running
 
 

@@ -25,6 +25,7 @@ from gpu_node.identity import Hashes
 from gpu_node.library import Library
 from gpu_node.machine import Share
 from tests import farm as coordinators
+from tests.engine_talk import running_engine
 from tests.farm import RunningFarm, ScriptedNode, card
 from tests.faults.engines import with_engine
 from tests.node_process import NodeStarter
@@ -75,10 +76,8 @@ def engine(lasting_engine: EngineClient) -> EngineClient:
 def drawing_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EngineClient]:
     """Starts in a second: for tests in which it does not matter what the pictures show."""
     home, path = tmp_path_factory.mktemp("engine"), with_engine("quick")["PYTHONPATH"]
-    client = EngineClient(device="cpu", threads=1, home=home, environment={"PYTHONPATH": path})
-    client.start()
-    yield client
-    client.stop()
+    with running_engine(home, {"PYTHONPATH": path}) as client:
+        yield client
 
 
 @pytest.fixture

@@ -13,7 +13,16 @@ from common.catalog import load_catalog
 from common.shot import Shot
 from gpu_node import protocol
 from gpu_node.agent.engine_client import EngineClient
-from tests.engine_talk import ask, encode_command, engine_lora, load_command, pixels, render_command, shot
+from tests.engine_talk import (
+    ask,
+    encode_command,
+    engine_lora,
+    load_command,
+    pixels,
+    render_command,
+    running_engine,
+    shot,
+)
 from tests.tiny import save_lora
 
 
@@ -22,11 +31,8 @@ def reader(
     tmp_path_factory: pytest.TempPathFactory, warm_engines: Mapping[str, str]
 ) -> Iterator[EngineClient]:
     """Another engine, which encodes none of the texts that `engine` stores."""
-    home = tmp_path_factory.mktemp("reader")
-    client = EngineClient(device="cpu", threads=1, home=home, environment=warm_engines)
-    client.start()
-    yield client
-    client.stop()
+    with running_engine(tmp_path_factory.mktemp("reader"), warm_engines) as client:
+        yield client
 
 
 def drawn(engine: EngineClient, texts: protocol.Encode, *shots: Shot) -> tuple[protocol.Encoded, list[bytes]]:

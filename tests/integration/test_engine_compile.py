@@ -14,7 +14,7 @@ from gpu_node import protocol
 from gpu_node.agent import compiling
 from gpu_node.agent.compiling import WarmUp
 from gpu_node.agent.engine_client import EngineClient
-from tests.engine_talk import ask, encode_command, load_command, pixels, render_command, shot
+from tests.engine_talk import ask, encode_command, load_command, pixels, render_command, running_engine, shot
 from tests.node_worker import Worker, lease
 from tests.scripted_farm import ScriptedFarm
 
@@ -35,10 +35,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def engine(home: Path) -> Iterator[EngineClient]:
-    client = EngineClient(device="cpu", threads=1, home=home)
-    client.start()
-    yield client
-    client.stop()
+    with running_engine(home) as client:
+        yield client
 
 
 @pytest.fixture
@@ -109,12 +107,10 @@ def test_another_engine_finds_what_was_compiled(
 def test_without_a_compiler_the_pass_is_rendered_as_it_is(
     plain: Path, tiny_model: Path, tmp_path: Path
 ) -> None:
-    bare = EngineClient(device="cpu", threads=1, home=tmp_path, environment={"CXX": "/nonexistent/c++"})
-    bare.start()
-    ask(bare, load_command(tiny_model))
-    ask(bare, encode_command(SHOT.prompt, ""))
-    done, file = rendered(bare, compiled=True)
-    bare.stop()
+    with running_engine(tmp_path, {"CXX": "/nonexistent/c++"}) as bare:
+        ask(bare, load_command(tiny_model))
+        ask(bare, encode_command(SHOT.prompt, ""))
+        done, file = rendered(bare, compiled=True)
 
     assert not done.compiled
     assert "InvalidCxxCompiler" in done.compile_problem

@@ -10,7 +10,16 @@ import pytest
 from common.shot import Shot
 from gpu_node import protocol
 from gpu_node.agent.engine_client import EngineClient
-from tests.engine_talk import ask, encode_command, load_command, next_event, render, render_command, shot
+from tests.engine_talk import (
+    ask,
+    encode_command,
+    load_command,
+    next_event,
+    render,
+    render_command,
+    running_engine,
+    shot,
+)
 
 #: Its pass has both sides of guidance and embeddings that change on the way: all that may be left behind.
 ENDLESS = shot(steps=100_000, guidance=4.0, negative="a cup", knobs=(("blind_steps", 2),))
@@ -19,11 +28,9 @@ PLAIN = shot(seed=5)
 
 @pytest.fixture
 def engine(tmp_path: Path, tiny_model: Path, warm_engines: Mapping[str, str]) -> Iterator[EngineClient]:
-    client = EngineClient(device="cpu", threads=1, home=tmp_path, environment=warm_engines)
-    client.start()
-    assert isinstance(ask(client, load_command(tiny_model))[-1], protocol.Completed)
-    yield client
-    client.stop()
+    with running_engine(tmp_path, warm_engines) as client:
+        assert isinstance(ask(client, load_command(tiny_model))[-1], protocol.Completed)
+        yield client
 
 
 def begin(engine: EngineClient, endless: Shot) -> None:

@@ -21,6 +21,7 @@ from tests.engine_talk import (
     pixels,
     render,
     render_command,
+    running_engine,
     shot,
 )
 from tests.tiny import save_lora
@@ -59,12 +60,10 @@ def test_a_model_that_had_a_lora_renders_like_one_in_a_fresh_process(
     ask(engine, load_command(tiny_model))
     after = pixels(render(engine, one)[one.id])
 
-    fresh = EngineClient(device="cpu", threads=1, home=tmp_path, environment=warm_engines)
-    fresh.start()
-    ask(fresh, load_command(tiny_model))
+    with running_engine(tmp_path, warm_engines) as fresh:
+        ask(fresh, load_command(tiny_model))
 
-    assert pixels(render(fresh, one)[one.id]) == after
-    fresh.stop()
+        assert pixels(render(fresh, one)[one.id]) == after
 
 
 @pytest.mark.parametrize("format_", ["fp8", "int8"])
