@@ -6,13 +6,14 @@ The settings depend on one another; docs/explanation/delivery.md explains what e
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 from urllib.parse import urlsplit
 
 import redis
 from celery import Celery
 from kombu.exceptions import OperationalError
 
-from common.errors import Unavailable
+from common.errors import Misconfigured, Unavailable
 from common.nodes import INGEST_QUEUE
 
 #: A ticket. The task has no arguments; its ID is the text of the ticket.
@@ -89,18 +90,36 @@ class Publisher:
         except redis.RedisError as error:
             raise self._unavailable(error) from error
 
-    def define_user(self, name: str, rules: list[str]) -> bool:
-        """Set the rules of the Redis ACL user `name`. Returns False if the server does not permit this.
+    def define_user(self, name: str, rules: Sequence[str]) -> None:
+        """Set the rules of the Redis ACL user `name`, in the place of all that it had.
 
-        Raises Unavailable if the broker does not respond.
+        Raises Unavailable if the broker does not respond, Misconfigured if it does not permit this.
         """
+        self._acl("SETUSER", name, "reset", *rules)
+
+    def drop_user(self, name: str) -> None:
+        """Remove a user and end its connections, if there is one. Raises as `define_user` does."""
+        self._acl("DELUSER", name)
+
+    def has_user(self, name: str) -> bool:
+        """Whether there is such a user. Raises as `define_user` does."""
+        return self._acl("GETUSER", name) is not None
+
+    def users(self) -> list[str]:
+        """The names of all users. Raises as `define_user` does."""
+        return [name.decode() for name in self._acl("USERS")]
+
+    def _acl(self, *words: str) -> Any:
         try:
-            self._redis.execute_command("ACL", "SETUSER", name, "reset", *rules)  # type: ignore[no-untyped-call]
-        except redis.ResponseError:
-            return False
+            return self._redis.execute_command("ACL", *words)  # type: ignore[no-untyped-call]
+        except redis.ResponseError as error:
+            raise Misconfigured(
+                f"the broker at {self._place} does not let the farm define users for nodes ({error}): permit "
+                "`+acl|setuser +acl|getuser +acl|deluser +acl|users` to the user in the broker URL, or use a "
+                "Redis (7 or newer) or Valkey of your own"
+            ) from None
         except redis.RedisError as error:
             raise self._unavailable(error) from error
-        return True
 
     def close(self) -> None:
         self._app.close()

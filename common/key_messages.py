@@ -31,6 +31,11 @@ def lane_name(given: str) -> str:
     return proper_name(given, "a lane")
 
 
+def node_name(given: str) -> str:
+    """Returns the name of a node. Raises ValueError, with a sentence, for what cannot be one."""
+    return proper_name(given, "a node")
+
+
 def grantable(given: str) -> Scope:
     """Returns a scope that a key can have. Raises ValueError, with a sentence, for others."""
     for scope in GRANTABLE:

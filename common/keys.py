@@ -80,6 +80,21 @@ def write_private(file: Path, text: str) -> None:
     draft.replace(file)
 
 
+def lease_token(node: str) -> str:
+    """Returns a new token for a batch that is leased to a node, `<node>:<random>`."""
+    return f"{node}:{secrets.token_hex(16)}"
+
+
+def token_holder(token: str) -> str | None:
+    """Returns the node of a token; None if it names none, as those of earlier versions.
+
+    >>> token_holder(lease_token("rack-1"))
+    'rack-1'
+    """
+    node, colon, _ = token.rpartition(":")
+    return node if colon else None
+
+
 @dataclass(frozen=True, slots=True)
 class Ticket:
     """The right to claim one batch for a node of this lane and class."""

@@ -15,7 +15,7 @@ from common.nodes import Terms
 from common.wire import storable
 
 #: Bumped when a node and a coordinator of different versions would misunderstand each other.
-PROTOCOL = 2
+PROTOCOL = 3
 #: Headers of every call of a node: its version of shotfarm, and its protocol. A farm of another protocol
 #: answers with its own version.
 VERSION_HEADER, PROTOCOL_HEADER = "Farm-Version", "Farm-Protocol"
@@ -153,8 +153,10 @@ class Joined(Message):
     vram_class: int
     #: Celery queues that this node may consume, one per lane.
     queues: tuple[str, ...]
-    #: redis:// URL with the restricted user of nodes, at the advertised address.
+    #: redis:// URL with the broker user of this node, at the advertised address.
     broker_url: str
+    #: What the node said of itself and its invitation says otherwise; empty if there is nothing.
+    note: str = ""
     heartbeat_s: Seconds
     claim_wait_s: Seconds
     stall_render_s: Seconds

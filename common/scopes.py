@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-#: `node` and `ingest` belong to the keys of the settings alone.
-Scope = Literal["submit", "read", "read-all", "operate", "admin", "metrics", "node", "ingest"]
+#: `node` belongs to access tokens of nodes; `join` and `ingest` to the keys of the settings alone.
+Scope = Literal["submit", "read", "read-all", "operate", "admin", "metrics", "join", "node", "ingest"]
 
 #: Scopes that a key can be created with, and what each allows.
 GRANTABLE: dict[Scope, str] = {
@@ -25,7 +25,7 @@ _INCLUDED: dict[Scope, tuple[Scope, ...]] = {
     "read-all": ("read",),
     "operate": ("submit", "read-all", "metrics"),
     "admin": ("operate",),
-    "node": ("metrics",),
+    "node": ("join",),
     "ingest": ("metrics",),
 }
 
@@ -67,10 +67,12 @@ class Caller:
     lanes: frozenset[str] | None = None
     #: Highest priority of its jobs.
     max_priority: int = 100
+    #: The node that calls by an access token; None: nobody's.
+    node: str | None = None
 
     @property
     def key(self) -> str | None:
-        """Name of the key that was created with `farm keys create`; None for a key of the settings."""
+        """Name of the key that was created with `farm keys create`; None for others."""
         return self.name if self.owner is not None else None
 
     def allows(self, scopes: Iterable[Scope]) -> bool:

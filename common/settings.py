@@ -302,6 +302,8 @@ class Settings(Section):
     models: tuple[Path, ...] = ()
     #: Nodes that `farm up` starts on this machine.
     nodes: tuple[EmbeddedNode, ...] = ()
+    #: Lanes that nodes with the node key may serve; those of invited nodes are in their invitations.
+    node_lanes: tuple[str, ...] = ("public",)
     timing: Timing = Timing()
     retention: Retention = Retention()
     embeddings: Embeddings = Embeddings()

@@ -99,6 +99,9 @@ class NodeEvent(StrEnum):
     DRAINED = "drained"
     PAUSED = "paused"
     RESUMED = "resumed"
+    HELD = "held"
+    CONFINED = "confined"
+    REVOKED = "revoked"
     DISTRUSTED = "distrusted"
     TESTED = "tested"
     TRUSTED = "trusted"
@@ -200,8 +203,14 @@ def _node() -> Iterator[Transition[NodeState, NodeEvent]]:
     for source in (s.READY, s.OFFLINE, s.LOST, s.FORGOTTEN):
         yield Transition(source, e.JOINED, s.READY, "the node restarts")
     for source in (s.QUARANTINED, s.SELFTEST):
-        yield Transition(source, e.JOINED, s.SELFTEST, "a restart does not restore trust")
+        yield Transition(source, e.JOINED, source, "a restart does not restore trust")
     yield Transition(s.PAUSED, e.JOINED, s.PAUSED, "a restart does not end a pause")
+    for source in (s.OFFLINE, s.FORGOTTEN):
+        yield Transition(source, e.HELD, s.OFFLINE, "it restarts, and the operator has drained it")
+    yield Transition(s.PAUSED, e.HELD, s.OFFLINE, "its owner resumes it, and the operator has drained it")
+    yield Transition(
+        s.PAUSED, e.CONFINED, s.QUARANTINED, "its owner resumes it before its quarantine is over"
+    )
     yield Transition(s.READY, e.LEASED, s.BUSY, "it is given a batch")
     yield Transition(s.SELFTEST, e.LEASED, s.SELFTEST, "it is given one test shot")
     yield Transition(s.BUSY, e.FREED, s.READY, "its batch is closed")
@@ -211,7 +220,7 @@ def _node() -> Iterator[Transition[NodeState, NodeEvent]]:
     yield Transition(s.READY, e.DRAINED, s.OFFLINE, "the operator drains it")
     for source in (s.READY, s.OFFLINE, s.LOST, s.QUARANTINED, s.SELFTEST):
         yield Transition(source, e.PAUSED, s.PAUSED, "its owner or the operator pauses it")
-    yield Transition(s.PAUSED, e.PAUSED, s.PAUSED, "the owner takes over a pause by the operator")
+    yield Transition(s.PAUSED, e.PAUSED, s.PAUSED, "whoever paused it gives another reason")
     yield Transition(s.DRAINING, e.RESUMED, s.BUSY, "the operator revokes the drain")
     yield Transition(s.OFFLINE, e.RESUMED, s.READY, "the operator resumes it")
     yield Transition(s.PAUSED, e.RESUMED, s.READY, "the operator or owner who paused it resumes it")
@@ -226,6 +235,9 @@ def _node() -> Iterator[Transition[NodeState, NodeEvent]]:
         yield Transition(source, e.TRUSTED, s.READY, "its self-test passed, or it is forgiven")
     yield Transition(s.PAUSED, e.TRUSTED, s.PAUSED, "it is forgiven")
     yield Transition(s.READY, e.LEFT, s.OFFLINE, "its owner stopped it")
+    for source in (s.READY, s.OFFLINE, s.LOST, s.PAUSED, s.QUARANTINED, s.SELFTEST):
+        yield Transition(source, e.REVOKED, s.OFFLINE, "the operator revokes or removes it")
+    yield Transition(s.FORGOTTEN, e.REVOKED, s.FORGOTTEN, "the operator revokes or removes it")
     yield Transition(s.READY, e.SILENT, s.LOST, "no heartbeat for the duration of a lease")
     yield Transition(s.SELFTEST, e.SILENT, s.QUARANTINED, "no heartbeat during its self-test")
     yield Transition(s.LOST, e.HEARD, s.READY, "a heartbeat arrives again")

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Literal
 from urllib.parse import urlencode
 
+from common.access_messages import IssuedInvitation, NewInvitation
 from common.bill import Bill, Thanks
 from common.catalog import Catalog, ServedCatalog, build_catalog
 from common.client.calls import SUBMIT_TIMEOUT_S, quoted
@@ -20,6 +21,7 @@ from common.key_messages import (
     Rotation,
     SignInLink,
 )
+from common.messages import Ack
 from common.views import (
     AcceptedShot,
     BacklogView,
@@ -152,6 +154,14 @@ class FarmClient(SyncFarm):
     def steer_node(self, name: str, verb: NodeVerb, reason: str = "") -> NodeView:
         wish = NodeWish(reason=reason)
         return self.post(NodeView, f"/v1/nodes/{quoted(name)}/{verb}", wish)
+
+    def invite_node(self, new: NewInvitation) -> IssuedInvitation:
+        return self.post(IssuedInvitation, "/v1/invitations", new)
+
+    def revoke_node(self, name: str, reason: str = "", *, remove: bool = False) -> Ack:
+        """End the access of a node for good; with `remove`, take it off the list, too."""
+        verb = "remove" if remove else "revoke"
+        return self.post(Ack, f"/v1/nodes/{quoted(name)}/{verb}", NodeWish(reason=reason))
 
     def backlog(self) -> BacklogView:
         return self.get(BacklogView, "/v1/backlog")

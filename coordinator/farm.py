@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import threading
 import time
 from collections import Counter
@@ -9,13 +10,16 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
+from hashlib import sha256
 from importlib.metadata import version
 from typing import TypeVar
 from urllib.parse import urlsplit
 
+from common.access_messages import IssuedInvitation, KeyRotation, NewInvitation
 from common.celeryapp import Publisher
-from common.errors import Conflict, Gone, Invalid, NotFound, Unavailable
+from common.errors import Conflict, Gone, Invalid, NotFound, Unauthorised, Unavailable
 from common.fit import peak_bytes, plain_shot
+from common.invitations import Invitation
 from common.key_messages import IssuedKey, KeyLimits, KeyView, NewKey, Rotation, SignInLink
 from common.keys import key_digest, new_key
 from common.manifest.limits import least_images
@@ -37,6 +41,7 @@ from common.messages import (
     Report,
     Verdict,
 )
+from common.node_keys import NodeKey, has_signed, rotation_text
 from common.nodes import queue_name
 from common.scopes import Bounds, Caller
 from common.settings import Settings
@@ -60,7 +65,7 @@ from common.views import (
 )
 from common.webhooks import IssuedWebhook, NewWebhook, WebhookView
 from common.work import work_of
-from coordinator.background.broker_user import BrokerUser
+from coordinator.background.broker_users import BrokerUsers
 from coordinator.background.dispatch import IngestQueue
 from coordinator.background.look_ahead import LookAhead
 from coordinator.background.loop import Loop
@@ -76,8 +81,9 @@ from coordinator.embeddings import SharedEmbeddings
 from coordinator.explain.wording import misfits
 from coordinator.farm_catalog import FarmCatalog
 from coordinator.keyring import Keyring, offered_key, settings_view
-from coordinator.ledger import Act, Ledger, Repeatable, Reported, StoredKey
+from coordinator.ledger import Act, BrokerAccount, JoinedNode, Ledger, Repeatable, Reported, StoredKey
 from coordinator.metrics import FarmCollector
+from coordinator.node_access import NodeAccess
 from coordinator.own_catalog import OwnCatalog
 from coordinator.pictures.exporting import exported_file, stored_export
 from coordinator.sign_in_links import SignInLinks
@@ -108,7 +114,8 @@ class Farm:
     ledger: Ledger
     store: Store
     publisher: Publisher
-    broker_user: BrokerUser
+    broker_users: BrokerUsers
+    node_access: NodeAccess
     claims: Claims
     orders: Orders
     event_streams: EventStreams
@@ -137,8 +144,12 @@ class Farm:
 
     def join(self, join: Join) -> Joined:
         """Raises as `Nodes.join` does."""
-        broker_url = self.broker_user.url()
-        node = self.ledger.nodes.join(join)
+        password = secrets.token_hex(32)
+        digest = sha256(password.encode()).hexdigest()
+        lanes = None if self.keyring.is_open else self.settings.node_lanes
+        node = self.ledger.nodes.join(join, owned_lanes=lanes, broker_digest=digest)
+        account = BrokerAccount(node.node_id, node.lanes, node.vram_class, digest)
+        broker_url = self.broker_users.admit(account, password)
         self.dispatcher.wake()
         return Joined(
             node_id=node.node_id,
@@ -146,13 +157,50 @@ class Farm:
             vram_class=node.vram_class,
             queues=tuple(queue_name(lane, node.vram_class) for lane in node.lanes),
             broker_url=broker_url,
+            note=_ignored(join, node),
             **self.settings.timing.model_dump(include=_OF_NODES),
             catalog_version=self.farm_catalog.version,
         )
 
+    def rotate_node_key(self, node_id: str, rotation: KeyRotation) -> None:
+        """Raises Unauthorised if the node does not have the new key, or as `Identities.rotate` does."""
+        text = rotation_text(node_id, rotation.public_key)
+        if not has_signed(rotation.public_key, text, rotation.signature):
+            raise Unauthorised("the signature is not that of the new key")
+        self.ledger.identities.rotate(node_id, rotation.public_key)
+        # Whoever had the old key may have joined by it; the node itself joins again.
+        self._end_access(node_id)
+
+    def end_node_key(self, node_id: str) -> None:
+        """Let a node leave the farm for good."""
+        self.ledger.nodes.leave_for_good(node_id)
+        self._end_access(node_id)
+
+    def _end_access(self, node_id: str) -> None:
+        self.node_access.forget(node_id)
+        self.broker_users.drop(node_id)
+
+    def invite_node(self, new: NewInvitation, act: Act) -> IssuedInvitation:
+        """Raises Conflict on a farm without keys."""
+        if self.keyring.is_open:
+            raise Conflict("this farm has no keys, so nodes join without invitations")
+        invitation = Invitation(self.settings.api_url, new.name, new_key())
+        told = f"{new.name or 'any name'}, {new.terms}, of {new.owner}, lanes {', '.join(new.lanes)}"
+        act = act._replace(subject=new.name or "", detail=told)
+        self.ledger.identities.invite(new, NodeKey.of_secret(invitation.secret).public, act=act)
+        expires_at = time.time() + new.valid_s
+        told_again = new.model_dump(exclude={"valid_s"})
+        return IssuedInvitation(text=invitation.text, expires_at=expires_at, **told_again)
+
+    def revoke_node(self, node_id: str, reason: str, act: Act, *, remove: bool) -> Ack:
+        """Raises as `Nodes.revoke` does."""
+        (self.ledger.nodes.remove if remove else self.ledger.nodes.revoke)(node_id, reason, act=act)
+        self._end_access(node_id)
+        return Ack(state="removed" if remove else "revoked")
+
     def addresses(self) -> Addresses:
         store = urlsplit(self.store.sign_get("images/any", expires_s=1))
-        return Addresses(broker=self.broker_user.place, store=f"{store.scheme}://{store.netloc}")
+        return Addresses(broker=self.broker_users.place, store=f"{store.scheme}://{store.netloc}")
 
     async def grants(self, batch_id: str, wishes: Sequence[GrantRequest]) -> list[Grant]:
         """Raises the first of what `Batches.grants` tells of them."""
@@ -466,6 +514,17 @@ class Farm:
         self.tokenizers.forget()
         self.ledger.backlog.catalog_changed()
         return CatalogVersion(version=self.farm_catalog.version)
+
+
+def _ignored(join: Join, node: JoinedNode) -> str:
+    """What a node declares that its invitation does not say."""
+    told = {name: getattr(join, name) for name in ("owner", "lanes", "terms")}
+    others = [
+        name
+        for name, value in told.items()
+        if value not in (Join.model_fields[name].default, getattr(node, name))
+    ]
+    return f"{', '.join(others)} of this node: as its invitation says, whatever it declares" if others else ""
 
 
 def _within(nodes: Iterable[NodeView], bounds: Bounds | None) -> Iterator[NodeView]:

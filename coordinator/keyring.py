@@ -25,7 +25,7 @@ from common.settings import Keys
 from coordinator.ledger import StoredKey
 
 #: The scopes of the keys of the settings.
-_SETTINGS: dict[str, tuple[Scope, ...]] = {"operator": ("admin",), "node": ("node",), "ingest": ("ingest",)}
+_SETTINGS: dict[str, tuple[Scope, ...]] = {"operator": ("admin",), "node": ("join",), "ingest": ("ingest",)}
 #: Who calls a farm without keys.
 ANYONE = Caller(name="anyone", scopes=with_included(("admin", "node", "ingest")))
 

@@ -30,7 +30,7 @@ from common.storage import Store
 from common.storage.open import open_store
 from common.terminal import exit_on_error, log_to_stderr, out
 from common.views import Explanation
-from coordinator.background.broker_user import BrokerUser
+from coordinator.background.broker_users import BrokerUsers
 from coordinator.background.dispatch import Dispatcher, IngestQueue
 from coordinator.background.look_ahead import LookAhead
 from coordinator.background.loop import Loop
@@ -55,6 +55,7 @@ from coordinator.ledger import Act, Candidate, Lead, Ledger, Replaced, Rules, mi
 from coordinator.metrics import FarmCollector
 from coordinator.models.entry_files import EntryFiles, inversion_misfit, upscaler_misfit
 from coordinator.models.lora_files import LocalHeaders, LoraFiles, StoredHeaders
+from coordinator.node_access import NodeAccess
 from coordinator.own_catalog import OwnCatalog
 from coordinator.scheduling.placing import placing
 from coordinator.submission.brief_forecasts import BriefForecasts
@@ -90,7 +91,8 @@ _DAY_S = 86400.0
 
 
 def build_farm(settings: Settings, lead: Lead) -> Farm:
-    """A farm from its settings, not running yet. Raises Invalid or Unavailable with what to change."""
+    """A farm from its settings, not running yet. Raises Invalid, Misconfigured or Unavailable with what to
+    change."""
     check_settings(settings)
     settings = _with_ticket_key(settings)
     # The file of `farm models add` is told with its lines where it is wrong; the ledger has its entries.
@@ -109,12 +111,14 @@ def build_farm(settings: Settings, lead: Lead) -> Farm:
     store.probe()
     _judge_files(farm_catalog.catalog, store, settings)
     publisher = Publisher(settings.broker_url)
-    user = BrokerUser(publisher, settings)
+    users = BrokerUsers(publisher, settings, ledger.nodes.broker_accounts)
+    with suppress(Unavailable):  # the dispatcher defines them once the broker answers
+        users.define()
     tickets = TicketSigner(settings.keys.ticket.get_secret_value())
     traffic = Traffic()
     threads = ThreadPools()
     claims = Claims(ledger, tickets, threads.claims, longest_wait_s=timing.claim_wait_s)
-    dispatching = _dispatching(ledger, publisher, tickets, user, claims, traffic, timing)
+    dispatching = _dispatching(ledger, publisher, tickets, users, claims, traffic, timing)
 
     return Farm(
         settings=settings,
@@ -127,7 +131,10 @@ def build_farm(settings: Settings, lead: Lead) -> Farm:
         ledger=ledger,
         store=store,
         publisher=publisher,
-        broker_user=user,
+        broker_users=users,
+        node_access=NodeAccess(
+            ledger.identities.admit, configured(settings.keys).get("node"), is_open=keyring.is_open
+        ),
         claims=claims,
         orders=Orders(
             GroupedCalls(ledger.nodes.orders, threads.reads, every_s=_ORDERS_EVERY_S),
@@ -221,7 +228,7 @@ def _dispatching(
     ledger: Ledger,
     publisher: Publisher,
     tickets: TicketSigner,
-    user: BrokerUser,
+    users: BrokerUsers,
     claims: Claims,
     traffic: Traffic,
     timing: Timing,
@@ -235,7 +242,7 @@ def _dispatching(
     )
     return Loop(
         "dispatcher",
-        _as_leader(ledger, user.define, dispatcher.top_up),
+        _as_leader(ledger, users.define, dispatcher.top_up),
         period_s=timing.sweep_s,
         rest_s=_DISPATCH_EVERY_S,
     )

@@ -32,6 +32,7 @@ from gpu_node.agent.progress import Progress
 from gpu_node.agent.retry import retry_until
 from gpu_node.agent.trials import Trials
 from gpu_node.cache import ModelCache
+from gpu_node.credentials import Credentials, kept_identity
 from gpu_node.identity import Hashes
 from gpu_node.library import Library
 from gpu_node.machine import Neighbours, Share
@@ -45,8 +46,8 @@ log = logging.getLogger(__name__)
 class NodeOptions:
     name: str
     farm: str
-    #: File with the node's key; None where the farm has none.
-    key: Path | None
+    #: Of an invitation, or the node key of the farm; empty where the farm knows the node, or has no keys.
+    secret: str
     #: Folder of this node alone: spool, log, hashes.
     home: Path
     #: Folders with models, used in place.
@@ -83,7 +84,7 @@ def assembled(options: NodeOptions, probe: Probe) -> Iterator[Node]:
         share = Share(neighbours, probe.card(), probe.threads, fixed_threads=options.threads)
         card = share.card
         join = _join(options, probe, card)
-        coordinator = parts.enter_context(closing(Coordinator(options.farm, node_key(options.key))))
+        coordinator = parts.enter_context(closing(_coordinator(options)))
         stopping = threading.Event()
         served = retry_until(stopping, coordinator.catalog)
         assert served is not None, "nobody stops a node that is not there yet"
@@ -127,6 +128,11 @@ def assembled(options: NodeOptions, probe: Probe) -> Iterator[Node]:
         known = MeasuredRecipes(options.home, card, probe.driver)
         trials = Trials(context, progress, card, known, budget_s)
         yield Node(context, join, progress, trials, last_pass_s=options.last_pass_s)
+
+
+def _coordinator(options: NodeOptions) -> Coordinator:
+    kept_identity(options.home, options.name, options.farm)
+    return Coordinator(options.farm, credentials=Credentials(options.home, options.secret))
 
 
 def node_key(file: Path | None) -> str:

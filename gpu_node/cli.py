@@ -10,10 +10,10 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable
-from contextlib import ExitStack, closing, suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import typer
 from rich.highlighter import NullHighlighter
@@ -21,15 +21,17 @@ from rich.logging import RichHandler
 
 from common.catalog import Catalog, build_catalog, load_catalog
 from common.commandline import Command, ModelFolders, command_line, run_command_line
-from common.errors import FarmError
+from common.errors import FarmError, Invalid, NotFound
+from common.invitations import Invitation
 from common.nodes import LAST_PASS_S
 from common.settings import Settings, load_settings
 from common.terminal import LogFormatter, err, out
 from common.units import GIB
 from gpu_node.agent.coordinator_client import Coordinator
 from gpu_node.agent.node import Node
-from gpu_node.assemble import NodeOptions, assembled, node_key
+from gpu_node.assemble import NodeOptions, assembled, node_key, owned
 from gpu_node.cache import ModelCache
+from gpu_node.credentials import Credentials, identity_file, read_identity
 from gpu_node.doctor import Finding, examine
 from gpu_node.identity import Hashes
 from gpu_node.library import Library
@@ -39,6 +41,7 @@ from gpu_node.options import (
     Farm,
     Gpu,
     Home,
+    Invite,
     Key,
     Lanes,
     LastPass,
@@ -62,9 +65,18 @@ app = command_line(
 )
 
 
+class _Place(NamedTuple):
+    """Where a node is at home, and which farm it is one of."""
+
+    name: str
+    home: Path
+    farm: str
+
+
 @app.command("run", cls=Command)
 def run_command(
-    farm: Farm,
+    farm: Farm = None,
+    invite: Invite = None,
     key: Key = None,
     name: NodeName = None,
     card: CardFile = None,
@@ -83,19 +95,23 @@ def run_command(
 ) -> None:
     """Join the farm and render until Ctrl-C.
 
+    At its first start a node needs an invitation, or the node key of the farm. It then has a key of its own
+    in its --home, and the options may stay as they are.
+
     The first Ctrl-C finishes the running pass and returns the rest of the batch to the farm; the second
     also returns the running pass. If the farm does not answer, the node keeps trying to connect.
 
-    Example: `farm-node run --farm http://192.168.1.10:8080 --key node.key --models ~/models`
+    Examples: `farm-node run --invite LINE --models ~/models` ·
+    `farm-node run --farm http://192.168.1.10:8080 --key node.key`
     """
     settings = load_settings()
-    name = name or _host_name()
+    place = _place(farm, invite, name, home, settings)
     probe = find_probe(card, gpu)
     options = NodeOptions(
-        name=name,
-        farm=farm,
-        key=key,
-        home=_home(home, name, settings),
+        name=place.name,
+        farm=place.farm,
+        secret=node_key(key) if invite is None else invite.secret,
+        home=place.home,
         models=_folders(models, settings),
         cache=_cache(model_cache, model_disk, settings),
         lanes=tuple(lane or ("public",)),
@@ -114,27 +130,62 @@ def run_command(
 
 
 @app.command("pause", cls=Command)
-def pause_command(farm: Farm, key: Key = None, name: NodeName = None) -> None:
+def pause_command(farm: Farm = None, name: NodeName = None, home: Home = None) -> None:
     """Release the GPU; the node takes no work until `farm-node resume`.
 
-    The running batch returns to the backlog without failed attempts.
+    The running batch returns to the backlog without failed attempts. Run it as the user who runs the node,
+    with the same --name or --home: the key of the node is there.
 
-    Example: `farm-node pause --farm http://192.168.1.10:8080 --key node.key`
+    Example: `farm-node pause`
     """
-    with closing(Coordinator(farm, node_key(key))) as coordinator:
-        coordinator.pause(name or _host_name())
+    with _as_node(farm, name, home) as (coordinator, node):
+        coordinator.pause(node)
     out.say("paused; run `farm-node resume` to continue")
 
 
 @app.command("resume", cls=Command)
-def resume_command(farm: Farm, key: Key = None, name: NodeName = None) -> None:
+def resume_command(farm: Farm = None, name: NodeName = None, home: Home = None) -> None:
     """Resume work after `farm-node pause`.
 
-    Example: `farm-node resume --farm http://192.168.1.10:8080 --key node.key`
+    Example: `farm-node resume`
     """
-    with closing(Coordinator(farm, node_key(key))) as coordinator:
-        coordinator.resume(name or _host_name())
+    with _as_node(farm, name, home) as (coordinator, node):
+        coordinator.resume(node)
     out.say("resumed")
+
+
+@app.command("rotate", cls=Command)
+def rotate_command(farm: Farm = None, name: NodeName = None, home: Home = None) -> None:
+    """Replace the key of the node; the old one is never valid again. A running node goes on.
+
+    Example: `farm-node rotate`
+    """
+    with _as_node(farm, name, home) as (coordinator, node):
+        coordinator.rotate_key(node)
+    out.say("the node has a new key")
+
+
+@app.command("leave", cls=Command)
+def leave_command(farm: Farm = None, name: NodeName = None, home: Home = None) -> None:
+    """Take the node off the farm for good, and delete its key; without a connection, too.
+
+    Stop the node first. To join again it needs a new invitation, or the node key of the farm.
+
+    Example: `farm-node leave`
+    """
+    settings = load_settings()
+    folder = _home(home, name or _host_name(), settings)
+    if not identity_file(folder).exists():
+        raise NotFound(f"no node has joined from {folder}: pass the --name or --home of the node")
+    with owned(folder, f"the node of {folder} runs: stop it first"):
+        told = "the farm knows"
+        try:
+            with _as_node(farm, name, home) as (coordinator, node):
+                coordinator.end_key(node)
+        except FarmError as error:
+            told = f"the farm could not be told ({error}): its operator can run `farm node remove`"
+        identity_file(folder).unlink()
+    out.say(f"the key of the node is deleted; {told}")
 
 
 @app.command("doctor", cls=Command)
@@ -162,12 +213,15 @@ def doctor_command(
     """
     settings = load_settings()
     folder = _home(home, name or _host_name(), settings)
+    joined = read_identity(folder)
     shipped, here = load_catalog().models, load_catalog(settings.catalog_files).models
     own = [name for name, model in here.items() if shipped.get(name) != model]
     secret = node_key(key)
     findings = []
     with ExitStack() as parts:
-        coordinator = parts.enter_context(Coordinator(farm, secret)) if farm else None
+        # Whoever has not joined yet may look with the node key.
+        credentials = Credentials(folder) if joined is not None else None
+        coordinator = parts.enter_context(Coordinator(farm, secret, credentials)) if farm else None
         catalog, files = _served(settings, coordinator)
         named = (*(models or ()), *settings.models)
         cache = _cache(model_cache, model_disk, settings)
@@ -182,6 +236,34 @@ def doctor_command(
         typer.echo(json.dumps([finding._asdict() for finding in findings], indent=2))
     if not all(finding.good for finding in findings):
         raise typer.Exit(1)
+
+
+@contextmanager
+def _as_node(farm: str | None, name: str | None, home: Path | None) -> Iterator[tuple[Coordinator, str]]:
+    """Calls of the node at home there, and its name. Raises NotFound where none has joined."""
+    folder = _home(home, name or _host_name(), load_settings())
+    identity = read_identity(folder)
+    if identity is None:
+        raise NotFound(f"no node has joined from {folder}: pass the --name or --home of the node")
+    with closing(Coordinator(farm or identity.farm, credentials=Credentials(folder))) as coordinator:
+        yield coordinator, identity.node
+
+
+def _place(
+    farm: str | None, invite: Invitation | None, name: str | None, home: Path | None, settings: Settings
+) -> _Place:
+    """Raises Invalid where no farm is given and none was joined."""
+    name = name or (invite.name if invite is not None else None) or _host_name()
+    folder = _home(home, name, settings)
+    joined = read_identity(folder)
+    url = (
+        farm or (invite.farm if invite is not None else None) or (joined.farm if joined is not None else None)
+    )
+    if url is None:
+        raise Invalid(
+            "which farm? Pass --invite with the line that its operator gives you, or --farm with its URL"
+        )
+    return _Place(name, folder, url)
 
 
 def _print_finding(finding: Finding) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from pydantic import TypeAdapter, ValidationError
 
+from common.errors import Invalid
+from common.invitations import Invitation, read_invitation
 from common.messages import Name
 from common.nodes import LAST_PASS_S, Terms
 
@@ -24,11 +26,39 @@ def name(given: str) -> str:
         ) from None
 
 
+def invitation(given: str) -> Invitation:
+    """Raises BadParameter."""
+    try:
+        return read_invitation(given)
+    except Invalid as error:
+        raise typer.BadParameter(str(error)) from None
+
+
 Farm = Annotated[
-    str, typer.Option("--farm", metavar="URL", help="URL of the coordinator; `farm status` shows it.")
+    str | None,
+    typer.Option(
+        "--farm",
+        metavar="URL",
+        help="URL of the coordinator; `farm status` shows it. Default: that of the invitation, or the farm "
+        "that the node has joined.",
+    ),
+]
+Invite = Annotated[
+    Any,
+    typer.Option(
+        "--invite",
+        metavar="LINE",
+        parser=invitation,
+        help="Invitation that `farm node invite` printed, needed until the node has joined.",
+    ),
 ]
 Key = Annotated[
-    Path | None, typer.Option("--key", metavar="FILE", help="File with the node key of the farm.")
+    Path | None,
+    typer.Option(
+        "--key",
+        metavar="FILE",
+        help="File with the node key of the farm, which invites nodes of the farm's own.",
+    ),
 ]
 CardFile = Annotated[
     Path | None,
@@ -63,7 +93,12 @@ ModelDisk = Annotated[
 ]
 NodeName = Annotated[
     str | None,
-    typer.Option("--name", metavar="NAME", parser=name, help="Name of the node. Default: the host name."),
+    typer.Option(
+        "--name",
+        metavar="NAME",
+        parser=name,
+        help="Name of the node. Default: that of the invitation, or the host name.",
+    ),
 ]
 Home = Annotated[
     Path | None,
@@ -71,14 +106,25 @@ Home = Annotated[
 ]
 Lanes = Annotated[
     list[str] | None,
-    typer.Option("--lane", metavar="LANE", parser=name, help="Lane to serve. Repeatable. Default: public."),
+    typer.Option(
+        "--lane",
+        metavar="LANE",
+        parser=name,
+        help="Lane to serve; invited nodes serve those of their invitation. Repeatable. Default: public.",
+    ),
 ]
-Owner = Annotated[str, typer.Option("--owner", metavar="NAME", help="Owner of the card.")]
+Owner = Annotated[
+    str,
+    typer.Option(
+        "--owner", metavar="NAME", help="Owner of the card; of invited nodes, the invitation says it."
+    ),
+]
 WhoPays = Annotated[
     Terms,
     typer.Option(
         "--terms",
-        help="Who pays: `owned` and `rented` cards cost the farm, also while idle; `volunteer` cards do not.",
+        help="Who pays: `owned` and `rented` cards cost the farm, also while idle; `volunteer` cards do not. "
+        "Of invited nodes, the invitation says it.",
     ),
 ]
 Threads = Annotated[

@@ -20,6 +20,7 @@ from pydantic import SecretStr
 from redis.backoff import ConstantBackoff
 from redis.retry import Retry
 
+from common.access_messages import Access, AccessRequest, Challenge, InvitationProof
 from common.celeryapp import RENDER_TASK
 from common.messages import (
     CardFacts,
@@ -35,6 +36,7 @@ from common.messages import (
     Report,
     Spent,
 )
+from common.node_keys import NodeKey, access_text
 from common.nodes import Terms
 from common.settings import Keys, Settings, Storage, Timing
 from coordinator.farm import Farm
@@ -82,12 +84,47 @@ class RunningFarm:
     thread: threading.Thread
 
     def client(self, role: str = "operator") -> httpx.Client:
+        return self.bearing(f"{role}-key")
+
+    def as_node(self, name: str) -> httpx.Client:
+        """Calls of a node that has joined, or may."""
+        return self.bearing(access(self.url, name).token)
+
+    def bearing(self, key: str) -> httpx.Client:
         return httpx.Client(
             base_url=self.url,
-            headers={"authorization": f"Bearer {role}-key"},
+            headers={"authorization": f"Bearer {key}"},
             timeout=DEADLINE_S,
             trust_env=False,
         )
+
+
+def key_of(name: str) -> NodeKey:
+    """The key of a node in tests: always the same, so that a node that starts anew is the same node."""
+    return NodeKey(hashlib.sha256(name.encode()).digest())
+
+
+def proof(challenge: str, name: str, key: NodeKey, secret: str | None = "node-key") -> AccessRequest:
+    """What a node answers to a challenge; `secret` is that of its invitation."""
+    text = access_text(challenge, name, key.public)
+    invitation = None if secret is None else NodeKey.of_secret(secret)
+    return AccessRequest(
+        challenge=challenge, node=name, public_key=key.public, signature=key.sign(text),
+        invitation=invitation and InvitationProof(
+            public_key=invitation.public, signature=invitation.sign(text)
+        ),
+    )  # fmt: skip
+
+
+def access(url: str, name: str, key: NodeKey | None = None, secret: str | None = "node-key") -> Access:
+    """A token for a node. Raises HTTPStatusError where the farm refuses it."""
+    # Without certificates, which take longer to read than these calls.
+    with httpx.Client(base_url=url, timeout=DEADLINE_S, trust_env=False, verify=False) as http:
+        asked = http.post("/v1/access/challenges").raise_for_status()
+        challenge = Challenge.model_validate_json(asked.content).challenge
+        request = proof(challenge, name, key or key_of(name), secret)
+        answer = http.post("/v1/access", json=request.model_dump()).raise_for_status()
+    return Access.model_validate_json(answer.content)
 
 
 @contextmanager
@@ -101,6 +138,7 @@ def running_farm(folder: Path, broker_url: str, **changes: Any) -> Iterator[Runn
         "broker_url": broker_url,
         "keys": KEYS,
         "timing": QUICK,
+        "node_lanes": ("public", "hidden"),
         "catalogs": (catalog,),
         "storage": Storage(url=f"file:{folder / 'pictures'}"),
     }
@@ -167,7 +205,7 @@ class ScriptedNode:
         terms: Terms = "owned",
         lanes: tuple[str, ...] = ("public",),
     ) -> None:
-        self.http = farm.client("node")
+        self.http = farm.as_node(name)
         join = Join(name=name, card=card(vram_gib), models=("tiny", "tiny-24"), terms=terms, lanes=lanes)
         self.joined = Joined.model_validate_json(self.post("/v1/nodes", join).content)
 

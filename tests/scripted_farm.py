@@ -16,6 +16,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 
 from common import messages
+from common.access_messages import Access, AccessRequest, Challenge
 from common.catalog import ServedCatalog, read_entries, with_entry
 from common.error_view import ErrorView
 from tests.waiting import PATIENCE_S
@@ -53,6 +54,7 @@ class ScriptedFarm:
     heartbeat_s: float = 0.2
     stall_render_s: float = PATIENCE_S
     catalog: ServedCatalog = field(default_factory=tiny_catalog)
+    access: list[AccessRequest] = field(default_factory=list)
     joins: list[messages.Join] = field(default_factory=list)
     holdings: list[messages.NewHoldings] = field(default_factory=list)
     measurements: list[messages.Measurements] = field(default_factory=list)
@@ -234,6 +236,15 @@ def _app(farm: ScriptedFarm) -> FastAPI:
 
 
 def _know(app: FastAPI, answer: Callable[..., Response]) -> None:
+    @app.post("/v1/access/challenges")
+    def challenge() -> Response:
+        return JSONResponse(Challenge(challenge="any").model_dump())
+
+    @app.post("/v1/access")
+    def access(message: AccessRequest) -> Response:
+        given = Access(node=message.node, token="a token", valid_s=3600)
+        return answer("access", message, lambda: given)
+
     @app.post("/v1/nodes/{node_id}/holdings")
     def hold(node_id: str, message: messages.NewHoldings) -> Response:
         return answer("holdings", message, lambda: messages.Ack(state="ready"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable, Sequence
 from datetime import datetime
@@ -14,7 +13,6 @@ from rich.table import Table
 from common.commandline import CommandGroup, add_commands
 from common.errors import NotFound
 from common.key_messages import (
-    LONGEST_S,
     IssuedKey,
     KeyLimits,
     KeyView,
@@ -31,9 +29,9 @@ from common.scopes import GRANTABLE, Scope, with_included
 from common.wording import suggestion
 from coordinator.cli import options
 from coordinator.cli.connection import connect
+from coordinator.cli.options import duration, parsed
 from coordinator.cli.show import err, money, out, print_answer, print_json, print_list, table
 
-_UNITS = {"m": 60.0, "h": 3600.0, "d": 86400.0}
 _T = TypeVar("_T")
 
 keys_app = typer.Typer(
@@ -43,31 +41,8 @@ keys_app = typer.Typer(
 )
 
 
-def _parsed(parse: Callable[[str], _T]) -> Callable[[str], _T]:
-    """A parser of the command line; its ValueErrors are the sentences that are shown."""
-
-    def parser(given: str) -> _T:
-        try:
-            return parse(options.text(given))
-        except ValueError as error:
-            raise typer.BadParameter(str(error)) from None
-
-    return parser
-
-
 def _scopes(given: str) -> tuple[Scope, ...]:
     return tuple(grantable(word.strip()) for word in given.split(","))
-
-
-def _duration(given: str) -> float:
-    """Seconds of `90d`, `12h` or `30m`."""
-    found = re.fullmatch(r"([0-9]{1,6})([dhm])", given)
-    seconds = int(found[1]) * _UNITS[found[2]] if found else 0.0
-    if not 0 < seconds <= LONGEST_S:
-        raise ValueError(
-            f"`{given[:40]}` must be days, hours or minutes, such as `90d`, `12h` or `30m`, up to ten years"
-        )
-    return seconds
 
 
 def _or_none(parse: Callable[[str], _T]) -> Callable[[str], _T | str]:
@@ -77,7 +52,7 @@ def _or_none(parse: Callable[[str], _T]) -> Callable[[str], _T | str]:
 
 def _limit(flag: str, parse: Callable[[str], str], what: str) -> Any:
     """An option for an amount per period; None if it is not given."""
-    return typer.Option(flag, metavar="N/PERIOD", parser=_parsed(_or_none(parse)), help=what)
+    return typer.Option(flag, metavar="N/PERIOD", parser=parsed(_or_none(parse)), help=what)
 
 
 Lanes = Annotated[
@@ -85,7 +60,7 @@ Lanes = Annotated[
     typer.Option(
         "--lane",
         metavar="LANE",
-        parser=_parsed(lane_name),
+        parser=parsed(lane_name),
         help="Lane that its jobs may use; repeat it for several. Default: `public`, and every lane with "
         "the scope `operate` or `admin`.",
     ),
@@ -115,7 +90,7 @@ Expires = Annotated[
     typer.Option(
         "--expires",
         metavar="TIME",
-        parser=_parsed(_duration),
+        parser=parsed(duration),
         help="The key is valid for days, hours or minutes: `90d`.",
     ),
 ]
@@ -127,14 +102,14 @@ Name = Annotated[
 
 NewName = Annotated[
     str,
-    typer.Argument(metavar="NAME", parser=_parsed(key_name), help="Name of the key, shown in its place."),
+    typer.Argument(metavar="NAME", parser=parsed(key_name), help="Name of the key, shown in its place."),
 ]
 Scopes = Annotated[
     Any,
     typer.Option(
         "--scope",
         metavar="SCOPES",
-        parser=_parsed(_scopes),
+        parser=parsed(_scopes),
         help=f"What it allows, separated by commas: {', '.join(GRANTABLE)}.",
     ),
 ]
@@ -237,7 +212,7 @@ def rotate_command(
         typer.Option(
             "--grace",
             metavar="TIME",
-            parser=_parsed(_duration),
+            parser=parsed(duration),
             help="Keep the old key valid for days, hours or minutes: `1d`. Default: it ends at once.",
         ),
     ] = None,

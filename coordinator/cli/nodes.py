@@ -1,19 +1,25 @@
-"""`farm nodes`, and commands for one node: `farm node drain`, `pause`, `resume` and others."""
+"""`farm nodes`, and commands for one node: invite, drain, pause, resume, quarantine, revoke and others."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Annotated
+from datetime import datetime
+from typing import Annotated, Any
 
 import typer
 from rich.table import Table
 
+from common.access_messages import LONGEST_INVITATION_S, NewInvitation
 from common.commandline import Command, CommandGroup
+from common.errors import Invalid
+from common.key_messages import lane_name, node_name
+from common.nodes import Terms
 from common.views import NodeView
 from coordinator.cli import options
 from coordinator.cli.connection import connect
 from coordinator.cli.names import the_node
-from coordinator.cli.show import out, print_json, print_list, table
+from coordinator.cli.options import duration, parsed
+from coordinator.cli.show import err, out, print_json, print_list, table
 from coordinator.client import NodeVerb
 from coordinator.explain.fleet import node_facts
 from coordinator.explain.wording import left_to_others, out_of_service, slowly
@@ -34,7 +40,7 @@ Reason = Annotated[
 
 node_app = typer.Typer(
     cls=CommandGroup,
-    help="Control one node: drain, pause, resume, quarantine, forgive, forget.",
+    help="Invite a node, or control one: drain, pause, resume, quarantine, forgive, forget, revoke, remove.",
     no_args_is_help=True,
 )
 
@@ -119,6 +125,119 @@ def forget_command(
     Example: `farm node forget workshop`
     """
     _steer(node, "forget", "", settings, as_json)
+
+
+@node_app.command("invite", cls=Command)
+def invite_command(
+    name: Annotated[
+        str | None,
+        typer.Option(
+            "--name",
+            metavar="NAME",
+            parser=parsed(node_name),
+            help="Name of the node. Default: its owner chooses.",
+        ),
+    ] = None,
+    owner: Annotated[
+        str | None,
+        options.owner_option("Owner of the card. Default: the name of the node, or else `farm`."),
+    ] = None,
+    lane: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--lane",
+            metavar="LANE",
+            parser=parsed(lane_name),
+            help="Lane that the node serves. Repeatable. Default: public.",
+        ),
+    ] = None,
+    terms: Annotated[
+        Terms,
+        typer.Option(
+            "--terms",
+            metavar="TERMS",
+            help="Who pays: `owned` and `rented` cards cost the farm, also while idle; "
+            "`volunteer` cards do not.",
+        ),
+    ] = "volunteer",
+    ttl: Annotated[
+        Any,
+        typer.Option(
+            "--ttl", metavar="TIME", parser=parsed(duration), help="For how long: `30m`, at most `1d`."
+        ),
+    ] = "30m",
+    uses: Annotated[
+        int, typer.Option("--uses", metavar="N", min=1, max=1000, help="How many nodes may join by it.")
+    ] = 1,
+    settings: options.SettingsFile = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """Print an invitation, this once: a line with which the owner of a card starts a node.
+
+    The node has the owner, lanes and terms of the invitation, whatever it says itself.
+
+    Example: `farm node invite --name attic --owner ana --lane public --ttl 1h`
+    """
+    if ttl > LONGEST_INVITATION_S:
+        raise Invalid("--ttl: an invitation is valid for a day at most, such as `1d`")
+    if name is not None and uses > 1:
+        raise Invalid("--uses: an invitation for one name has one use; leave --name out for several nodes")
+    new = NewInvitation(
+        name=name,
+        owner=owner or name or "farm",
+        lanes=tuple(lane or ("public",)),
+        terms=terms,
+        valid_s=ttl,
+        uses=uses,
+    )
+    with connect(settings) as client:
+        issued = client.invite_node(new)
+    if as_json:
+        print_json(issued)
+        return
+    lanes = f"lane {', '.join(issued.lanes)}"
+    whose = f"{issued.name or 'a node'} of {issued.owner}, {issued.terms}, {lanes}"
+    often = "once" if issued.uses == 1 else f"{issued.uses} times"
+    err.say(f"for {whose}; valid {often} until {datetime.fromtimestamp(issued.expires_at):%Y-%m-%d %H:%M}")
+    err.say(
+        "its owner runs `farm-node run --invite` with this line, which is not shown again:", style="yellow"
+    )
+    out.print(issued.text)
+
+
+@node_app.command("revoke", cls=Command)
+def revoke_command(
+    node: Node, reason: Reason = "", settings: options.SettingsFile = None, as_json: options.AsJson = False
+) -> None:
+    """End the access of a node for good: its batch returns to the backlog, its key is never valid again.
+
+    No other key can join under its name until `farm node remove`. Whoever has the node key of the farm can
+    join under another name: replace that key, too, if the node had it.
+
+    Example: `farm node revoke attic --reason stolen`
+    """
+    _end(node, reason, settings, as_json, remove=False)
+
+
+@node_app.command("remove", cls=Command)
+def remove_command(
+    node: Node, reason: Reason = "", settings: options.SettingsFile = None, as_json: options.AsJson = False
+) -> None:
+    """As `farm node revoke`, and take the node off the list. Another key may join under its name.
+
+    Example: `farm node remove attic`
+    """
+    _end(node, reason, settings, as_json, remove=True)
+
+
+def _end(name: str, reason: str, settings: options.SettingsFile, as_json: bool, *, remove: bool) -> None:
+    with connect(settings) as client:
+        known = the_node(client, name).name
+        ended = client.revoke_node(known, reason, remove=remove)
+    if as_json:
+        print_json(ended)
+    else:
+        out.say(f"node {known} is {ended.state}: its key is not valid any more")
 
 
 def nodes_table(nodes: Sequence[NodeView]) -> Table:

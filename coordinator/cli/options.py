@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
 
+from common.key_messages import LONGEST_S
 from common.proper_names import owner_name
+
+_UNITS = {"m": 60.0, "h": 3600.0, "d": 86400.0}
+_T = TypeVar("_T")
 
 
 def word(given: str) -> str:
@@ -34,6 +40,29 @@ def owner(given: str) -> str:
         return owner_name(given)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
+
+
+def parsed(parse: Callable[[str], _T]) -> Callable[[str], _T]:
+    """A parser of the command line; its ValueErrors are the sentences that are shown."""
+
+    def parser(given: str) -> _T:
+        try:
+            return parse(text(given))
+        except ValueError as error:
+            raise typer.BadParameter(str(error)) from None
+
+    return parser
+
+
+def duration(given: str) -> float:
+    """Seconds of `90d`, `12h` or `30m`. Raises ValueError, with a sentence, for anything else."""
+    found = re.fullmatch(r"([0-9]{1,6})([dhm])", given)
+    seconds = int(found[1]) * _UNITS[found[2]] if found else 0.0
+    if not 0 < seconds <= LONGEST_S:
+        raise ValueError(
+            f"`{given[:40]}` must be days, hours or minutes, such as `90d`, `12h` or `30m`, up to ten years"
+        )
+    return seconds
 
 
 def owner_option(what: str) -> Any:

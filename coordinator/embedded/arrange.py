@@ -60,6 +60,7 @@ def arrange(settings: Settings, home: Home) -> Arrangement:
         "port": port,
         "public_url": settings.public_url or f"http://{advertised}:{port}",
         "keys": _keys_in_force(settings, home),
+        "node_lanes": _node_lanes(settings),
         # The farm itself calls nobody with the key of who started it.
         "key": None,
     }
@@ -74,6 +75,12 @@ def arrange(settings: Settings, home: Home) -> Arrangement:
         ),
         remarks=broker.remarks + store.remarks,
     )
+
+
+def _node_lanes(settings: Settings) -> tuple[str, ...]:
+    """Lanes that nodes with the node key may serve: its own nodes have that key."""
+    own = [lane for node in settings.nodes for lane in node.lanes]
+    return tuple(dict.fromkeys([*settings.node_lanes, *own]))
 
 
 def _keys_in_force(settings: Settings, home: Home) -> Keys:

@@ -10,9 +10,11 @@ from fastapi.openapi.models import HTTPBearer
 from fastapi.security.base import SecurityBase
 
 from common.errors import Forbidden, NotFound
+from common.keys import token_holder
 from common.scopes import Bounds, Caller, Scope
 from coordinator.farm import Farm
 from coordinator.ledger import Act
+from coordinator.node_access import TOKEN_PREFIX
 
 
 async def _farm(request: Request) -> Farm:
@@ -77,6 +79,19 @@ JobId = Annotated[str, Depends(_job_id)]
 OnlyJob = Annotated[str | None, Depends(_only_job)]
 
 
+def must_be(caller: Caller, node_id: str) -> None:
+    """Raises Forbidden if another node calls. Whoever calls a farm without keys may speak for all."""
+    if caller.node not in (None, node_id):
+        raise Forbidden(f"node {caller.node} cannot act as node {node_id}")
+
+
+def must_hold(caller: Caller, batch_id: str, token: str) -> None:
+    """Raises Forbidden if the token of a batch is that of another node than the caller."""
+    holder = token_holder(token)
+    if holder is not None and caller.node not in (None, holder):
+        raise Forbidden(f"batch {batch_id} is leased to node {holder}, not to node {caller.node}")
+
+
 _BEARER = HTTPBearer(description="A key from `farm keys create`, or of the settings of the farm")
 #: Verbs of routes whose address ends without one.
 _VERBS = {"POST": "create", "DELETE": "remove"}
@@ -116,8 +131,13 @@ class Allowed(SecurityBase):
 
     async def __call__(self, request: Request) -> None:
         farm: Farm = request.app.state.farm
-        address = request.client.host if request.client else ""
-        caller = farm.keyring.caller(request.headers.get("authorization", ""), address)
+        authorization = request.headers.get("authorization", "")
+        token = authorization.partition(" ")[2].strip()
+        if token.startswith(TOKEN_PREFIX):
+            caller = farm.node_access.caller(token)
+        else:
+            address = request.client.host if request.client else ""
+            caller = farm.keyring.caller(authorization, address)
         request.state.caller, request.state.bounds = caller, self.bounds(caller)
 
     def bounds(self, caller: Caller) -> Bounds | None:

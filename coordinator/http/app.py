@@ -17,6 +17,7 @@ from common.error_view import ErrorView
 from common.errors import BY_STATUS, FarmError, Unreadable
 from coordinator.http import (
     a1111_routes,
+    access_routes,
     catalog_routes,
     cost_routes,
     description_routes,
@@ -62,6 +63,7 @@ ROUTES = (
     catalog_routes,
     farm_routes,
     key_routes,
+    access_routes,
     node_routes,
     ingest_routes,
     object_routes,

@@ -15,19 +15,19 @@ from coordinator.http.access import TheAct, TheBounds, TheFarm, allow
 router = APIRouter(prefix="/v1")
 
 
-@router.get("/catalog", dependencies=[allow("read", "node")], response_model=ServedCatalog)
+@router.get("/catalog", dependencies=[allow("read", "join")], response_model=ServedCatalog)
 async def catalog(farm: TheFarm) -> Response:
     """Return the whole catalog of the farm."""
     return Response(farm.farm_catalog.served, media_type="application/json")
 
 
-@router.get("/models", dependencies=[allow("read-all", "node", own="read")])
+@router.get("/models", dependencies=[allow("read-all", "join", own="read")])
 def models(farm: TheFarm, bounds: TheBounds) -> list[ModelView]:
     """List the models in the catalog."""
     return farm.models(bounds)
 
 
-@router.get("/models/files/{sha256}", dependencies=[allow("operate", "node")])
+@router.get("/models/files/{sha256}", dependencies=[allow("operate", "join")])
 def model_file(sha256: Annotated[str, Path(pattern="^[0-9a-f]{64}$")], farm: TheFarm) -> ModelFile:
     """Return a presigned GET for a file of a model, or for the listing of a model's files.
 

@@ -25,7 +25,7 @@ _HEADERS = {
 }
 
 
-@router.get("/v1/ping", dependencies=[allow("read", "metrics", "node", "ingest")])
+@router.get("/v1/ping", dependencies=[allow("read", "metrics", "join", "ingest")])
 async def ping(caller: TheCaller) -> Ping:
     """Say whose key this is: it works. Asks neither ledger nor store."""
     return Ping(version=version("shotfarm"), key=caller.name, owner=caller.owner or "")

@@ -104,13 +104,22 @@ BODIES: dict[str, Any] = {
     "POST /v1/images/{sha256}/delete": {"by": "ana"},
     **{
         f"POST /v1/nodes/{{node_id}}/{verb}": {"reason": "new fan"}
-        for verb in ("drain", "pause", "resume", "quarantine")
+        for verb in ("drain", "pause", "resume", "quarantine", "revoke", "remove")
     },
     "POST /v1/models": {"section": "models", "name": MODEL, "entry": _MODEL},
     "POST /v1/keys": {"name": KEY, "owner": "studio", "scopes": ["submit", "read"], **_LIMITS},
     "POST /v1/keys/{name}/limits": _LIMITS,
     "POST /v1/keys/{name}/rotate": {"grace_s": 86400},
     "POST /v1/webhooks": {"url": "https://hooks.studio.example/farm", "events": ["shot", "job"]},
+    "POST /v1/access": {
+        "challenge": f"1060.250:{TOKEN}:c0ffee",
+        "node": NODE,
+        "public_key": SHA256,
+        "signature": SHA256 * 2,
+        "invitation": {"public_key": SHOT, "signature": SHA256 * 2},
+    },
+    "POST /v1/nodes/{node_id}/key": {"public_key": SHA256, "signature": SHA256 * 2},
+    "POST /v1/invitations": {"name": NODE, "owner": "ana", "lanes": ["public"], "terms": "volunteer"},
     "POST /v1/nodes": {"name": NODE, "card": _CARD, "models": ["shotfarm-demo"], "lanes": ["public"]},
     "POST /v1/nodes/{node_id}/beats": {"incarnation": INCARNATION, "watts": 61.5, "temperature_c": 48.0},
     "POST /v1/nodes/{node_id}/holdings": {"incarnation": INCARNATION, "models": ["shotfarm-demo"]},

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ValidationError
 from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive, Scope, Send
 
+from common.scopes import Caller
 from coordinator.farm import Farm
 from coordinator.http.access import Allowed
 
@@ -24,14 +25,15 @@ OnError = Callable[[Request, Exception], Awaitable[Response]]
 
 
 class FastRoute:
-    """One route: path parameters are text, its parameters are those, one message, the farm, the request."""
+    """One route: path parameters are text, its parameters are those, one message, the farm, the caller, the
+    request."""
 
     def __init__(self, route: APIRoute) -> None:
         self.route = route
         self.method = "".join(route.methods or ())
         self._allowed = [d.dependency for d in route.dependencies if isinstance(d.dependency, Allowed)]
         self._message: tuple[str, type[BaseModel]] | None = None
-        self._farm = self._request = ""
+        self._farm = self._request = self._caller = ""
         for name, kind in get_type_hints(route.endpoint).items():
             if name == "return" or kind is str:
                 continue
@@ -39,6 +41,8 @@ class FastRoute:
                 self._farm = name
             elif kind is Request:
                 self._request = name
+            elif kind is Caller:
+                self._caller = name
             else:
                 assert inspect.isclass(kind), (route.path, name)
                 assert issubclass(kind, BaseModel), (route.path, name)
@@ -58,6 +62,8 @@ class FastRoute:
             arguments[self._farm] = request.app.state.farm
         if self._request:
             arguments[self._request] = request
+        if self._caller:
+            arguments[self._caller] = request.state.caller
         result: BaseModel = await self.route.endpoint(**arguments)
         return Response(
             result.model_dump_json(by_alias=True),

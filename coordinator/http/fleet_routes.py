@@ -1,13 +1,14 @@
-"""Nodes as operators and owners see them: list, drain, pause, resume, quarantine, forgive, forget."""
+"""Nodes as operators and owners see them: list, drain, pause, resume, quarantine, revoke and others."""
 
 from __future__ import annotations
 
 from fastapi import APIRouter
 
+from common.messages import Ack
 from common.scopes import Caller
 from common.states import NodeState
 from common.views import NodeView, NodeWish, Who
-from coordinator.http.access import READING, TheAct, TheBounds, TheCaller, TheFarm, allow
+from coordinator.http.access import READING, TheAct, TheBounds, TheCaller, TheFarm, allow, must_be
 
 router = APIRouter(prefix="/v1/nodes")
 
@@ -26,8 +27,9 @@ def drain(node_id: str, farm: TheFarm, act: TheAct, wish: NodeWish = _NONE) -> N
 def pause(node_id: str, farm: TheFarm, caller: TheCaller, act: TheAct, wish: NodeWish = _NONE) -> NodeView:
     """Release the GPU immediately and return the batch to the backlog without failed attempts.
 
-    With the node key, the pause is the owner's. 409: the owner has already paused the node.
+    By the access token of the node, the pause is the owner's. 409: the other of the two has paused it.
     """
+    must_be(caller, node_id)
     farm.ledger.nodes.pause(node_id, wish.reason, who=_who(wish, caller), act=act)
     return farm.node(node_id)
 
@@ -35,6 +37,7 @@ def pause(node_id: str, farm: TheFarm, caller: TheCaller, act: TheAct, wish: Nod
 @router.post("/{node_id}/resume", dependencies=[allow("operate", "node")])
 def resume(node_id: str, farm: TheFarm, caller: TheCaller, act: TheAct, wish: NodeWish = _NONE) -> NodeView:
     """Resume a drained or paused node. 409: it is neither, or someone else paused it."""
+    must_be(caller, node_id)
     farm.ledger.nodes.resume(node_id, who=_who(wish, caller), act=act)
     return farm.node(node_id)
 
@@ -64,8 +67,21 @@ def forget(node_id: str, farm: TheFarm, act: TheAct) -> NodeView:
     return before.model_copy(update={"state": NodeState.FORGOTTEN.value, "reason": ""})
 
 
+@router.post("/{node_id}/revoke", dependencies=[allow("operate")])
+def revoke(node_id: str, farm: TheFarm, act: TheAct, wish: NodeWish = _NONE) -> Ack:
+    """Return the batch to the backlog and end the access of the node; neither its key nor another one can
+    join under its name. 409: it is revoked already."""
+    return farm.revoke_node(node_id, wish.reason, act, remove=False)
+
+
+@router.post("/{node_id}/remove", dependencies=[allow("operate")])
+def remove(node_id: str, farm: TheFarm, act: TheAct, wish: NodeWish = _NONE) -> Ack:
+    """As `revoke`, and take the node off the list: another key may join under its name."""
+    return farm.revoke_node(node_id, wish.reason, act, remove=True)
+
+
 def _who(wish: NodeWish, caller: Caller) -> Who:
-    """Whose wish it is: the key tells, and on a farm without keys the caller."""
+    """Whose wish it is: the key or the access token tells, and on a farm without keys the caller."""
     if caller.allows(["operate"]):
         return wish.by if caller.allows(["node"]) else "operator"
     return "owner"

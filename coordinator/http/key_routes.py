@@ -14,7 +14,7 @@ router = APIRouter(prefix="/v1")
 _AT_ONCE = Rotation()
 
 
-@router.get("/key", dependencies=[allow("read", "metrics", "node", "ingest")])
+@router.get("/key", dependencies=[allow("read", "metrics", "join", "ingest")])
 def key(farm: TheFarm, caller: TheCaller) -> KeyView:
     """Return what the key of this call allows."""
     return farm.whoami(caller)

@@ -2,11 +2,13 @@
 
 from coordinator.ledger.database import open_engine
 from coordinator.ledger.event_log import EVERYTHING, EventPage, Topic
+from coordinator.ledger.identities import Introduction
 from coordinator.ledger.leadership import Candidate, Lead, Replaced, migrate
 from coordinator.ledger.ledger import Ledger
 from coordinator.ledger.records import (
     Act,
     BatchTexts,
+    BrokerAccount,
     Doomed,
     FleetReadings,
     JobName,
@@ -36,10 +38,12 @@ __all__ = [
     "EVERYTHING",
     "Act",
     "BatchTexts",
+    "BrokerAccount",
     "Candidate",
     "Doomed",
     "EventPage",
     "FleetReadings",
+    "Introduction",
     "JobName",
     "JoinedNode",
     "Lead",

@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import Row, insert, select, union_all
 
 from common.errors import Conflict, WrongTicket
+from common.keys import lease_token
 from common.messages import Claim, ClaimAnswer, Lease, LeasedShot, Nothing, Spent
 from common.states import AttemptState, BatchState, NodeEvent, NodeState, ShotEvent, ShotState
 from coordinator.ledger.costs import spent_columns
@@ -175,7 +176,8 @@ def _grant(
         "node_id": member.id,
         "incarnation": claim.incarnation,
         "ticket": claim.ticket,
-        "token": secrets.token_hex(16),
+        # It names its node, so that no other can act by it.
+        "token": lease_token(member.id),
         "lane": lane,
         "vram_class": member.vram_class,
         "job_id": option.job_id,

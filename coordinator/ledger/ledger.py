@@ -20,6 +20,7 @@ from coordinator.ledger.embeddings import KnownEmbeddings
 from coordinator.ledger.event_log import EventLog
 from coordinator.ledger.explain import explain
 from coordinator.ledger.forecast import Forecast
+from coordinator.ledger.identities import Identities
 from coordinator.ledger.images import Images
 from coordinator.ledger.ingest import Ingest
 from coordinator.ledger.jobs import Jobs
@@ -58,6 +59,7 @@ class Ledger:
         self.images = Images(transactions)
         self.picks = Picks(transactions, currency)
         self.nodes = Nodes(transactions, rules)
+        self.identities = Identities(transactions, rules)
         self.batches = Batches(transactions, rules)
         self.embeddings = KnownEmbeddings(transactions, rules)
         self.ingest = Ingest(transactions, rules)

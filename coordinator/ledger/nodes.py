@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,10 +20,11 @@ from coordinator.ledger import trust
 from coordinator.ledger.credible import most_joules
 from coordinator.ledger.endings import end_held
 from coordinator.ledger.heartbeats import answer_heartbeats, answer_listeners
+from coordinator.ledger.identities import as_granted, end_keys, must_be_valid
 from coordinator.ledger.measurements import memory_views, note_trials
 from coordinator.ledger.node_rows import hear, node_row, record
 from coordinator.ledger.node_views import node_readings, node_views
-from coordinator.ledger.records import Act, FleetReadings, JoinedNode
+from coordinator.ledger.records import Act, BrokerAccount, FleetReadings, JoinedNode
 from coordinator.ledger.rules import Rules
 from coordinator.ledger.schema import attempts, nodes, plain, shots
 from coordinator.ledger.transactions import Transactions, Write
@@ -43,10 +45,18 @@ class Nodes:
     transactions: Transactions
     rules: Rules
 
-    def join(self, join: Join) -> JoinedNode:
-        """Begin a new incarnation of a node. Raises Conflict if another process has taken its name since."""
+    def join(
+        self, join: Join, *, owned_lanes: Collection[str] | None = None, broker_digest: str = ""
+    ) -> JoinedNode:
+        """Begin a new incarnation of a node, whose broker user has a password of this SHA-256.
+
+        It has the owner, lanes and terms of its invitation; an owned node says them, but serves no others
+        than `owned_lanes` (None: all). Raises Forbidden for these, Conflict if another process has taken its
+        name since.
+        """
         with self.transactions.write() as write:
-            return _join(write, self.rules, join)
+            granted = as_granted(write.connection, join, owned_lanes)
+            return _join(write, self.rules, granted, broker_digest)
 
     def hold(self, node_id: str, holdings: NewHoldings) -> NodeState:
         """Record what a node offers now; returns its state. Raises Gone as `leave` does."""
@@ -109,27 +119,60 @@ class Nodes:
         """
         with self.transactions.write() as write:
             node_row(write.connection, node_id, incarnation)
-            end_held(write, self.rules, node_id, BatchEvent.RELEASED)
-            if node_row(write.connection, node_id).state == NodeState.READY:
-                ended = {"detail": "stopped by its owner", "decided_by": "owner"}
-                move_node(write, node_id, NodeState.READY, NodeEvent.LEFT, **ended)
+            _leave(write, self.rules, node_id)
+
+    def leave_for_good(self, node_id: str) -> None:
+        """As `leave`, and let the key of the node never be valid again."""
+        with self.transactions.write() as write:
+            end_keys(write, node_id, "left")
+            with suppress(NotFound):  # it may have had access and never joined
+                node_row(write.connection, node_id)
+                _leave(write, self.rules, node_id)
+                record(write, node_id, broker_digest="")
+
+    def revoke(self, node_id: str, reason: str = "", *, act: Act | None = None) -> None:
+        """Reclaim the batch of a node, and let neither its key nor its name join again.
+
+        Raises Conflict if it is revoked already.
+        """
+        with self.transactions.write(act) as write:
+            _revoke(write, self.rules, node_id, "revoked", reason)
+
+    def remove(self, node_id: str, reason: str = "", *, act: Act | None = None) -> None:
+        """As `revoke`, and take it off the list; another key may have its name then."""
+        with self.transactions.write(act) as write:
+            _revoke(write, self.rules, node_id, "removed", reason)
+            state = NodeState(node_row(write.connection, node_id).state)
+            if state is not NodeState.FORGOTTEN:
+                move_node(write, node_id, state, NodeEvent.FORGOTTEN)
+
+    def broker_accounts(self) -> list[BrokerAccount]:
+        """What nodes may take from the broker."""
+        columns = nodes.c.id, nodes.c.lanes, nodes.c.vram_class, nodes.c.broker_digest
+        query = select(*columns).where(nodes.c.broker_digest != "")
+        with self.transactions.read() as connection:
+            return [
+                BrokerAccount(row.id, tuple(row.lanes), row.vram_class, row.broker_digest)
+                for row in connection.execute(query)
+            ]
 
     def drain(self, node_id: str, reason: str = "", *, act: Act | None = None) -> None:
-        """Drain a node: it finishes its batch, claims no other, and is then offline."""
+        """Drain a node: it finishes its batch, claims no other, and is offline until the operator resumes it,
+        whether or not it restarts."""
         with self.transactions.write(act) as write:
             state = NodeState(node_row(write.connection, node_id).state)
             decision = _decision("drained", "operator", reason)
-            move_node(write, node_id, state, NodeEvent.DRAINED, detail=decision, decided_by="operator")
+            whose = {"decided_by": "operator", "drained": decision}
+            move_node(write, node_id, state, NodeEvent.DRAINED, detail=decision, **whose)
 
     def pause(self, node_id: str, reason: str = "", *, who: Who = "operator", act: Act | None = None) -> None:
         """Reclaim the batch of a node immediately, without blame, and assign none until it is resumed.
 
-        A pause by the owner replaces one by the operator. Raises Conflict if the operator pauses a node that
-        its owner has paused.
+        Raises Conflict if the other of the two has paused it already.
         """
         with self.transactions.write(act) as write:
             node = node_row(write.connection, node_id)
-            if node.state == NodeState.PAUSED and who == "operator":
+            if node.state == NodeState.PAUSED:
                 _must_be_theirs(node, who)
             end_held(write, self.rules, node_id, BatchEvent.RELEASED)
             state = NodeState(node_row(write.connection, node_id).state)
@@ -141,20 +184,25 @@ class Nodes:
     def resume(self, node_id: str, *, who: Who = "operator", act: Act | None = None) -> None:
         """Undo `drain` or `pause`; a distrusted node must first pass a self-test.
 
-        Raises Conflict if the caller did not set the pause: only the owner can end a pause by the owner.
+        An owner ends no drain, and no quarantine before its time. Raises Conflict if the caller did not set
+        the pause: only the owner can end a pause by the owner; and for a node that was revoked.
         """
         with self.transactions.write(act) as write:
             node = node_row(write.connection, node_id)
+            must_be_valid(write.connection, node_id)
             if node.state == NodeState.OFFLINE and node.decided_by == "owner":
                 raise Conflict(f"node {node_id} was {node.reason}: restart it there with `farm-node run`")
             if node.state == NodeState.PAUSED:
                 _must_be_theirs(node, who)
             elif who == "owner":
                 raise Conflict(f"node {node_id} is {node.state}, not paused")
-            if node.state == NodeState.PAUSED and node.distrusted_at is not None:
-                trust.begin_test(write, node)
+            if who == "owner" and node.drained:
+                whose = {"reason": node.drained, "decided_by": "operator"}
+                move_node(write, node_id, NodeState.PAUSED, NodeEvent.HELD, detail=node.drained, **whose)
+            elif node.state == NodeState.PAUSED and node.distrusted_at is not None:
+                _test_or_confine(write, self.rules, node, who)
             else:
-                move_node(write, node_id, NodeState(node.state), NodeEvent.RESUMED)
+                move_node(write, node_id, NodeState(node.state), NodeEvent.RESUMED, drained="")
                 trust.doubt_node(write, self.rules, node_id)
 
     def quarantine(self, node_id: str, reason: str = "", *, act: Act | None = None) -> None:
@@ -183,7 +231,33 @@ class Nodes:
             move_node(write, node_id, NodeState(node.state), NodeEvent.FORGOTTEN, **again)
 
 
-def _join(write: Write, rules: Rules, join: Join) -> JoinedNode:
+def _leave(write: Write, rules: Rules, node_id: str) -> None:
+    end_held(write, rules, node_id, BatchEvent.RELEASED)
+    if node_row(write.connection, node_id).state == NodeState.READY:
+        ended = {"detail": "stopped by its owner", "decided_by": "owner"}
+        move_node(write, node_id, NodeState.READY, NodeEvent.LEFT, **ended)
+
+
+def _revoke(write: Write, rules: Rules, node_id: str, ending: str, reason: str) -> None:
+    node_row(write.connection, node_id)
+    end_keys(write, node_id, ending)
+    end_held(write, rules, node_id, BatchEvent.RELEASED)
+    state = NodeState(node_row(write.connection, node_id).state)
+    decision = _decision(ending, "operator", reason)
+    whose = {"reason": decision, "decided_by": "operator", "drained": decision, "broker_digest": ""}
+    move_node(write, node_id, state, NodeEvent.REVOKED, detail=decision, **whose)
+
+
+def _test_or_confine(write: Write, rules: Rules, node: Row[Any], who: Who) -> None:
+    """A paused node that is not trusted is tested; its owner cannot shorten its quarantine."""
+    if who == "operator" or write.now >= node.distrusted_at + rules.timing.quarantine_s:
+        trust.begin_test(write, node)
+        return
+    detail = f"its quarantine goes on; a self-test follows after {rules.timing.quarantine_s:.0f} s"
+    move_node(write, node.id, NodeState.PAUSED, NodeEvent.CONFINED, detail=detail, decided_by=node.decided_by)
+
+
+def _join(write: Write, rules: Rules, join: Join, broker_digest: str) -> JoinedNode:
     card = _credible(card_of(join.card.model_dump()))
     facts = {
         "owner": join.owner,
@@ -201,6 +275,7 @@ def _join(write: Write, rules: Rules, join: Join) -> JoinedNode:
         "told_idle_s": 0.0,
         "told_idle_joules": 0.0,
         "joined_at": write.now,
+        "broker_digest": broker_digest,
     }
     before = write.connection.execute(select(nodes).where(nodes.c.id == join.name)).one_or_none()
     if before is None:
@@ -214,7 +289,12 @@ def _join(write: Write, rules: Rules, join: Join) -> JoinedNode:
         _begin_again(write, rules, before, facts | {"incarnation": incarnation})
     _look_again(write, card, rules)
     return JoinedNode(
-        node_id=join.name, incarnation=incarnation, vram_class=card.vram_class, lanes=join.lanes
+        node_id=join.name,
+        incarnation=incarnation,
+        vram_class=card.vram_class,
+        lanes=join.lanes,
+        owner=join.owner,
+        terms=join.terms,
     )
 
 
@@ -243,9 +323,9 @@ def _must_own_name(before: Row[Any], join: Join) -> None:
 def _begin_again(write: Write, rules: Rules, before: Row[Any], facts: dict[str, Any]) -> None:
     end_held(write, rules, before.id, BatchEvent.VANISHED)
     node = node_row(write.connection, before.id)
-    if node.state == NodeState.QUARANTINED:
-        facts |= {"record": "", "decided_by": node.decided_by, "reason": node.reason}
-    move_node(write, before.id, NodeState(node.state), NodeEvent.JOINED, **facts)
+    state = NodeState(node.state)
+    drained = state in (NodeState.OFFLINE, NodeState.FORGOTTEN) and node.drained
+    move_node(write, before.id, state, NodeEvent.HELD if drained else NodeEvent.JOINED, **facts)
     write.touch(before.id)
     doubt_node(write, rules, before.id)
 

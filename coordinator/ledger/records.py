@@ -14,6 +14,7 @@ from typing import NamedTuple
 from common.allowance import Allowance
 from common.exports import Export, JobExports
 from common.key_messages import KeyView
+from common.nodes import Terms
 from common.shot import PlannedShot, Shot
 from common.states import GONE, ShotState
 from common.views import EstimateView
@@ -155,6 +156,19 @@ class JoinedNode:
     incarnation: int
     vram_class: int
     lanes: tuple[str, ...]
+    owner: str
+    terms: Terms
+
+
+class BrokerAccount(NamedTuple):
+    """What a node may take from the broker."""
+
+    node_id: str
+    lanes: tuple[str, ...]
+    #: GiB.
+    vram_class: int
+    #: SHA-256 of its password.
+    digest: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -493,6 +493,10 @@ nodes = Table(
     may("trusted_at", Double),
     #: Who set its state: `farm`, `operator`, `owner`.
     must("decided_by", String, "farm"),
+    #: The operator's decision to drain it, which only the operator ends; empty if there is none.
+    must("drained", Text, ""),
+    #: SHA-256 of the password of its broker user; empty: it has none.
+    must("broker_digest", String, ""),
     must("idle_s", Double, "0"),
     *money("idle_"),
     #: The part reported by this incarnation, whose heartbeats are cumulative.
@@ -500,6 +504,43 @@ nodes = Table(
     must("told_idle_joules", Double, "0"),
     #: When this incarnation joined.
     must("joined_at", Double, "0"),
+)
+
+#: Keys of nodes, those that are no longer valid too. A name has one valid key, and a key has one name.
+identities = Table(
+    "identities",
+    metadata,
+    #: Ed25519, as hexadecimal digits.
+    *primary("public_key"),
+    must("node", String),
+    #: The invitation by which it joined; NULL: the node key of the farm.
+    may("invitation", String),
+    #: As its invitation says; NULL: as the node says.
+    may("owner", String),
+    may("lanes", JSON),
+    may("terms", String),
+    must("created_at", Double),
+    may("ended_at", Double),
+    #: How it ended: `revoked`, `removed`, `rotated`, `replaced`, `left`.
+    must("ending", String, ""),
+    Index("identities_of_node", "node"),
+)
+
+#: Invitations of nodes; the node key of the farm is one more, which is not stored.
+invitations = Table(
+    "invitations",
+    metadata,
+    #: Ed25519, as hexadecimal digits, by which the secret is recognised.
+    *primary("public_key"),
+    #: Of the node; NULL: its owner chooses one.
+    may("name", String),
+    must("owner", String),
+    must("lanes", JSON),
+    must("terms", String),
+    must("uses_left", Integer),
+    must("created_at", Double),
+    must("created_by", String),
+    must("expires_at", Double),
 )
 
 #: Measured seconds per megapixel-forward of a model on a node, as a moving average.

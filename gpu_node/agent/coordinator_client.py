@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib.metadata import version
 from typing import Any
 
 from common import messages
+from common.access_messages import Access, Challenge
 from common.catalog import ServedCatalog
 from common.client.call import ApiCall
 from common.client.http import FarmHttp
-from common.errors import FarmError, Unavailable
+from common.errors import FarmError, Forbidden, Unauthorised, Unavailable
 from common.views import NodeWish
+from gpu_node.credentials import Credentials
 
 #: Seconds for an answer that needs no waiting.
 _TIMEOUT_S = 10.0
+#: Answered without a token.
+_OPEN = ("/v1/access/challenges", "/v1/access", "/healthz")
+#: Proofs that are sent until the farm's refusal counts.
+_TRIES = 2
 #: Seconds for the last call of a node; without it the farm misses the node a little later.
 _GOODBYE_S = 2.0
 
@@ -22,14 +30,21 @@ _GOODBYE_S = 2.0
 class Coordinator(FarmHttp):
     """Calls raise Unavailable while there is no answer or one of 5xx, and may be repeated then."""
 
-    def __init__(self, url: str, key: str) -> None:
-        """Raises Invalid for what is no URL, or cannot be a key."""
+    def __init__(self, url: str, key: str = "", credentials: Credentials | None = None) -> None:
+        """With `credentials`, calls are those of a node; otherwise with `key`.
+
+        Raises Invalid for what is no URL, or cannot be a key.
+        """
         # A farm that speaks another protocol refuses the call, and says which version to install.
         speaks = {
             messages.VERSION_HEADER: version("shotfarm"),
             messages.PROTOCOL_HEADER: str(messages.PROTOCOL),
         }
         super().__init__(url, key, given_as="--farm", timeout_s=_TIMEOUT_S, headers=speaks)
+        self._credentials = credentials
+        self._token = ""
+        #: Held while a token is asked for.
+        self._proving = threading.Lock()
 
     def catalog(self) -> ServedCatalog:
         """The farm's catalog as it is now."""
@@ -106,11 +121,55 @@ class Coordinator(FarmHttp):
     def addresses(self) -> messages.Addresses:
         return self.get(messages.Addresses, "/v1/addresses")
 
+    def rotate_key(self, node_id: str) -> None:
+        """Let the farm take the next key of this node, which is then its key."""
+        assert self._credentials is not None
+        self.send("POST", f"/v1/nodes/{node_id}/key", self._credentials.rotation())
+        self._credentials.rotated()
+
+    def end_key(self, node_id: str) -> None:
+        """Let this node leave the farm for good."""
+        self.send("DELETE", f"/v1/nodes/{node_id}/key", timeout_s=_GOODBYE_S)
+
     def reachable(self) -> None:
         """Raises Unavailable unless a farm answers there."""
         self.send("GET", "/healthz")
 
     def _content(self, call: ApiCall[Any]) -> bytes:
+        if self._credentials is None or call.path in _OPEN:
+            return self._answered(call)
+        token = self._token or self._renewed("")
+        try:
+            return self._answered(_with_token(call, token))
+        except Unauthorised:
+            # Tokens last an hour, and no coordinator remembers those of the one before it.
+            return self._answered(_with_token(call, self._renewed(token)))
+
+    def _renewed(self, token: str) -> str:
+        """A token in the place of one that is not valid. Raises as the farm refuses this node."""
+        with self._proving:
+            if self._token == token:
+                self._token = self._proved()
+            return self._token
+
+    def _proved(self) -> str:
+        assert self._credentials is not None
+        refused: FarmError = Unauthorised("the farm does not accept this node")
+        for _ in range(_TRIES):
+            challenge = self.post(Challenge, "/v1/access/challenges").challenge
+            try:
+                return self.post(Access, "/v1/access", self._credentials.answer(challenge)).token
+            except Forbidden as error:
+                # The farm took the next key, and its answer was lost.
+                if not self._credentials.rotated():
+                    raise
+                refused = error
+            except Unauthorised as error:
+                # Another coordinator may lead since it was asked.
+                refused = error
+        raise refused
+
+    def _answered(self, call: ApiCall[Any]) -> bytes:
         try:
             return super()._content(call)
         except FarmError as error:
@@ -121,3 +180,7 @@ class Coordinator(FarmHttp):
 
     def _wish(self, node_id: str, verb: str) -> None:
         self.send("POST", f"/v1/nodes/{node_id}/{verb}", NodeWish(by="owner"))
+
+
+def _with_token(call: ApiCall[Any], token: str) -> ApiCall[Any]:
+    return replace(call, headers={**call.headers, "Authorization": f"Bearer {token}"})

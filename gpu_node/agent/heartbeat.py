@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
-from common.errors import Gone, NotFound, OtherVersion, Unavailable
+from common.errors import Unavailable
 from common.messages import Joined
 from gpu_node.agent.coordinator_client import Coordinator
 from gpu_node.agent.offers import Offers
-from gpu_node.agent.orders import Steering
+from gpu_node.agent.orders import OVER, Steering
 from gpu_node.agent.progress import Progress
 
 log = logging.getLogger(__name__)
@@ -67,7 +67,7 @@ class HeartbeatThread:
         beat = self.progress.heartbeat(self.joined.incarnation)
         try:
             answer = self.coordinator.heartbeat(self.joined.node_id, beat)
-        except (Gone, NotFound, OtherVersion) as error:
+        except OVER as error:
             self._ending.set()
             self.steering.end(str(error))
         else:

@@ -96,6 +96,8 @@ class Node:
             self._join_message = self._join_message.model_copy(update={"again": True})
             self._progress.joined()
             queues = ", ".join(joined.queues)
+            if joined.note:
+                log.warning("%s", joined.note)
             log.info("joined as %s (%s GB), serving %s", joined.node_id, joined.vram_class, queues)
         return joined
 

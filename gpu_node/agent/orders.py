@@ -8,7 +8,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
-from common.errors import Gone, NotFound, OtherVersion, Unavailable
+from common.errors import Forbidden, Gone, NotFound, OtherVersion, Unauthorised, Unavailable
 from common.messages import HeartbeatAnswer, Joined, Listen
 from gpu_node.agent.coordinator_client import Coordinator
 from gpu_node.agent.engine_client import EngineClient
@@ -16,6 +16,8 @@ from gpu_node.agent.progress import ActiveBatch, Progress
 
 log = logging.getLogger(__name__)
 
+#: What a farm answers to an incarnation that has ended, or a node that may not call any more.
+OVER = (Gone, NotFound, OtherVersion, Forbidden, Unauthorised)
 #: Seconds between an answer and the next call: a server that answers at once is not flooded.
 _BREATH_S = 0.1
 #: Seconds before a coordinator that does not answer is called again: orders are to be heard within 2.
@@ -129,7 +131,7 @@ class Listener:
                 _log_orders(answer, known)
                 known = answer
                 self._steering.obey(batch, known)
-            except (Gone, NotFound, OtherVersion) as error:
+            except OVER as error:
                 self._steering.end(str(error))
                 return
             except Unavailable:  # the heartbeat says so

@@ -16,6 +16,7 @@ from typing import Any
 from common.views import Submit
 from coordinator.client import FarmClient
 from gpu_node.agent.coordinator_client import Coordinator
+from gpu_node.credentials import Credentials
 from tests.benchmarks.farm_of_one import NODE, farm_of_one
 from tests.benchmarks.figures import Figure
 from tests.benchmarks.manifests import drawings
@@ -95,10 +96,9 @@ class SteeredFarm:
 def steered_farm(folder: Path) -> Iterator[SteeredFarm]:
     with farm_of_one(folder) as house:
         home, in_force = folder / ".farm", house.settings()
-        assert in_force.keys.node is not None
         with (
             house.client() as operator,
-            closing(Coordinator(in_force.api_url, in_force.keys.node.get_secret_value())) as owner,
+            closing(Coordinator(in_force.api_url, credentials=Credentials(home / "nodes" / NODE))) as owner,
             followed(home / "logs" / f"{NODE}.log") as log,
         ):
             yield SteeredFarm(home / "ledger.sqlite", operator, owner, log)

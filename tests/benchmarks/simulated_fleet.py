@@ -36,7 +36,7 @@ from common.messages import (
 )
 from common.nodes import INGEST_QUEUE
 from tests.benchmarks.manifests import MODEL
-from tests.farm import card
+from tests.farm import access, card
 from tests.http_connection import Answer, HttpConnection
 
 #: Of the picture that each report speaks of; nobody uploads it.
@@ -85,7 +85,8 @@ class SimulatedNode:
     """Renders a picture every `picture_s`; one that late answers cost it is made up for by the next ones."""
 
     def __init__(self, fleet: Fleet, url: str, name: str, picture_s: float) -> None:
-        self._work, self._beating, self._listening = (HttpConnection(url, "node-key") for _ in range(3))
+        token = access(url, name).token
+        self._work, self._beating, self._listening = (HttpConnection(url, token) for _ in range(3))
         self._fleet = fleet
         self._name = name
         self._picture_s = picture_s

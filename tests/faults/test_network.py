@@ -12,7 +12,6 @@ from typing import NamedTuple
 import pytest
 
 from common.celeryapp import make_app
-from coordinator.background.broker_user import USER
 from tests.faults.cables import Cable, carried, second_machine
 from tests.faults.lone_node import lone_node, state_of
 from tests.faults.target import TIMING
@@ -96,7 +95,9 @@ def listening(trial: Trial) -> str:
             return [
                 client["id"]
                 for client in broker.client_list()
-                if client["user"] == USER and client["cmd"] == "brpop" and "b" in client["flags"]
+                if client["user"].endswith(f".{_NODE}")
+                and client["cmd"] == "brpop"
+                and "b" in client["flags"]
             ]
 
     (connection,) = trial.target.house.wait_for(waiting, bool)

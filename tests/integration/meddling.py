@@ -24,7 +24,9 @@ from tests.servers import ValkeyServer
 Operation = APIOperation[Any, Any, Any, Any]
 
 SIGNER = TicketSigner("ticket-key")
-ROLES = ("operator", "node", "ingest")
+ROLES = ("operator", "ingest")
+#: Roles whose calls are those of a node: the one in mid-work, and another.
+NODES = {"node": "node-1", "other": "other"}
 JSON = {"content-type": "application/json"}
 #: Waits are short: a claim that is answered at once says as much.
 HASTY = Timing(heartbeat_s=0.05, claim_wait_s=0.05, image_wait_s=0.05, sweep_s=0.4, lease_s=60, stream_s=0.05)
@@ -62,6 +64,7 @@ class Scene:
 def staged(folder: Path, valkey: ValkeyServer, **changes: Any) -> Iterator[Scene]:
     with running_farm(folder, valkey.url, timing=HASTY, **changes) as farm:
         callers = {role: farm.client(role) for role in ROLES}
+        callers |= {role: farm.as_node(name) for role, name in NODES.items()}
         manifest = MANIFEST.replace("seeds: 2", "seeds: 50")
         job = callers["operator"].post("/v1/jobs", json={"manifest": manifest}).json()["id"]
         node = ScriptedNode(farm)
@@ -134,7 +137,7 @@ def caller(operation: Operation) -> str:
         return "ingest"
     if (
         path.startswith(("/v1/claims", "/v1/batches"))
-        or path.endswith(("/beats", "/leave", "/orders"))
+        or path.endswith(("/beats", "/leave", "/orders", "/key"))
         or (path, operation.method) == ("/v1/nodes", "post")
     ):
         return "node"

@@ -104,7 +104,7 @@ def messages(scene: Scene) -> list[tuple[str, str, Message]]:
         ("operator", "/v1/jobs", order),
         ("operator", f"/v1/jobs/{scene.job}/priority", Priority(priority=3)),
         ("node", "/v1/claims", claim),
-        ("node", "/v1/nodes", join),
+        ("other", "/v1/nodes", join),
         ("operator", "/v1/keys", key),
         (
             "operator",

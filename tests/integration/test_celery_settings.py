@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from hashlib import sha256
 
 import pytest
 import redis
+from pydantic import SecretStr
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from common.celeryapp import Publisher
 from common.errors import Unavailable
 from common.settings import Keys, Settings
-from coordinator.background.broker_user import BrokerUser
+from coordinator.background.broker_users import BrokerUsers
+from coordinator.ledger import BrokerAccount
 from tests.servers import ValkeyServer
 from tests.ticket_worker import ticket_worker
 
@@ -66,13 +72,25 @@ def test_a_broker_that_is_away_is_reported_without_its_password(own_valkey: Valk
     publisher.close()
 
 
+PASSWORD = "secret"
+ACCOUNT = BrokerAccount("node-1", ("quiet", "public"), 8, sha256(PASSWORD.encode()).hexdigest())
+
+
 @pytest.fixture
-def node_url(own_valkey: ValkeyServer):
+def publisher(own_valkey: ValkeyServer) -> Iterator[Publisher]:
     publisher = Publisher(own_valkey.url)
-    user = BrokerUser(publisher, Settings(broker_url=own_valkey.url, keys=Keys(ticket="secret")))
-    user.define()
-    yield user.url()
+    yield publisher
     publisher.close()
+
+
+def users_of(publisher: Publisher, broker_url: str, *accounts: BrokerAccount, **settings: str) -> BrokerUsers:
+    given = Settings(broker_url=broker_url, keys=Keys(ticket=SecretStr("secret")), **settings)
+    return BrokerUsers(publisher, given, lambda: accounts)
+
+
+@pytest.fixture
+def node_url(publisher: Publisher, own_valkey: ValkeyServer) -> str:
+    return users_of(publisher, own_valkey.url).admit(ACCOUNT, PASSWORD)
 
 
 def test_the_nodes_user_takes_tickets(own_valkey: ValkeyServer, node_url: str):
@@ -92,6 +110,8 @@ def test_the_nodes_user_takes_tickets(own_valkey: ValkeyServer, node_url: str):
         ("LRANGE", QUEUE, "0", "-1"),
         ("DEL", QUEUE),
         ("BRPOP", "ingest", "1"),
+        ("BRPOP", "render.secret-client.vram08", "1"),
+        ("BRPOP", "render.public.vram24", "1"),
         ("SADD", QUEUE, "x"),
         ("GET", "x"),
         ("SET", "x", "y"),
@@ -105,19 +125,53 @@ def test_the_nodes_user_takes_tickets(own_valkey: ValkeyServer, node_url: str):
         ("CLIENT", "LIST"),
         ("SHUTDOWN",),
     ],
-    ids=lambda command: command[0],
+    ids="-".join,
 )
 def test_the_nodes_user_may_do_nothing_else(node_url: str, command: tuple[str, ...]):
     with redis.Redis.from_url(node_url) as client, pytest.raises(redis.exceptions.NoPermissionError):
         client.execute_command(*command)
 
 
-def test_the_nodes_url_carries_the_advertised_address(own_valkey: ValkeyServer):
-    publisher = Publisher(own_valkey.url)
-    settings = Settings(
-        broker_url=own_valkey.url, public_broker_url="redis://farm.example:6379/0", keys=Keys(ticket="secret")
-    )
-    url = BrokerUser(publisher, settings).url()
-    assert url.startswith("redis://farm-node:")
-    assert url.endswith("@farm.example:6379/0")
-    publisher.close()
+def test_the_nodes_url_carries_the_advertised_address(publisher: Publisher, own_valkey: ValkeyServer):
+    users = users_of(publisher, own_valkey.url, public_broker_url="redis://farm.example:6379/0")
+    url = users.admit(ACCOUNT, PASSWORD)
+    assert url == f"redis://{users.name('node-1')}:{PASSWORD}@farm.example:6379/0"
+
+
+def may_take(url: str) -> bool:
+    try:
+        with redis.Redis.from_url(url) as client:
+            return client.llen(QUEUE) == 0
+    except redis.AuthenticationError:
+        return False
+
+
+def test_a_node_that_is_dropped_takes_no_ticket_even_if_it_is_connected(
+    publisher: Publisher, own_valkey: ValkeyServer
+):
+    users = users_of(publisher, own_valkey.url)
+    url = users.admit(ACCOUNT, PASSWORD)
+    other = users.admit(ACCOUNT._replace(node_id="node-2"), PASSWORD)
+    with redis.Redis.from_url(url, retry=Retry(NoBackoff(), 0)) as connected:
+        assert connected.llen(QUEUE) == 0
+        users.drop("node-1")
+        with pytest.raises(redis.RedisError):
+            connected.llen(QUEUE)
+    assert not may_take(url)
+    assert may_take(other)
+
+
+def test_a_broker_that_lost_its_users_gets_those_of_the_ledger_back_and_no_others(
+    publisher: Publisher, own_valkey: ValkeyServer
+):
+    users = users_of(publisher, own_valkey.url, ACCOUNT)
+    url = users.admit(ACCOUNT, PASSWORD)
+    own_valkey.kill()
+    own_valkey.start()
+    assert not may_take(url)
+    publisher.define_user("farm-node", ["on", ">of-all-nodes", "~*", "+@all"])
+    publisher.define_user(users.name("revoked"), ["on", ">old", "~*", "+@all"])
+    publisher.define_user("grafana", ["on", ">another", "~*", "+@all"])
+    users.define()
+    assert may_take(url)
+    assert {*publisher.users()} == {"default", "grafana", users.name("node-1"), users.name("").rstrip(".")}

@@ -15,13 +15,10 @@ import pytest
 import redis
 import yaml
 
-from common.celeryapp import Publisher
 from common.keys import TicketSigner
 from common.messages import Claim, Join, Joined, Listen
-from common.settings import Keys, Settings
-from coordinator.background.broker_user import BrokerUser
 from coordinator.embedded.ports import kept_ports
-from tests.farm import DEADLINE_S, card, until
+from tests.farm import DEADLINE_S, access, card, until
 from tests.servers import ValkeyServer
 
 KEYS = {"operator": "operator-key", "node": "node-key", "ingest": "ingest-key", "ticket": "ticket-key"}
@@ -86,6 +83,8 @@ def test_it_ends_in_order_when_asked_to_and_lets_waiting_nodes_go(
 ):
     process, url = started_farm(tmp_path, valkey_server.url)
     with http(url, "node") as node, http(url, "operator") as operator, ThreadPoolExecutor(2) as calls:
+        operator.get("/healthz").raise_for_status()
+        node.headers["authorization"] = f"Bearer {access(url, 'waiting').token}"
         join = Join(name="waiting", card=card(8))
         joined = Joined.model_validate_json(node.post("/v1/nodes", json=join.model_dump()).content)
         listen = Listen(incarnation=joined.incarnation, wait_s=DEADLINE_S).model_dump()
@@ -130,16 +129,15 @@ def test_ingest_ends_in_order_when_asked_to(tmp_path: Path, own_valkey: ValkeySe
     assert "Traceback" not in said
 
 
-def test_where_the_broker_lets_us_define_no_user_nodes_get_its_own(
-    own_valkey: ValkeyServer, caplog: pytest.LogCaptureFixture
+def test_where_the_broker_lets_the_farm_define_no_users_it_does_not_start(
+    tmp_path: Path, own_valkey: ValkeyServer
 ):
     with redis.Redis.from_url(own_valkey.url) as admin:
-        admin.execute_command("ACL", "SETUSER", "hosted", "on", ">pw", "~*", "&*", "+@all", "-acl")
-    broker_url = f"redis://hosted:pw@127.0.0.1:{own_valkey.port}/0"
-    publisher = Publisher(broker_url)
-    user = BrokerUser(publisher, Settings(broker_url=broker_url, keys=Keys(ticket="secret")))
-    user.define()
-    user.define()
-    assert user.url() == broker_url
-    assert [record.levelname for record in caplog.records] == ["WARNING"]
-    publisher.close()
+        admin.execute_command("ACL", "SETUSER", "hosted", "on", ">secret-pw", "~*", "&*", "+@all", "-acl")
+    process, _ = started_farm(tmp_path, f"redis://hosted:secret-pw@127.0.0.1:{own_valkey.port}/0")
+    _, said = process.communicate(timeout=DEADLINE_S)
+    assert process.returncode == 2
+    assert "does not let the farm define users for nodes" in said
+    assert "+acl|setuser" in said
+    assert "secret-pw" not in said
+    assert "Traceback" not in said

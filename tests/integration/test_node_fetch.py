@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from common.access_messages import NewInvitation
 from common.cards import load_card
 from common.catalog import ServedCatalog, build_catalog, with_entry
 from common.views import NodeView, Submit
@@ -36,15 +37,13 @@ CARD = Path(__file__).parents[2] / "manifests" / "cards" / "gtx-1070.yaml"
 IDENTITY = "sha256:" + "5" * 64
 
 
-def start(url: str, name: str, machine: Path) -> Node:
-    """A node of a machine that has a key and nothing else."""
+def start(client: FarmClient, name: str, machine: Path) -> Node:
+    """A node of a machine that has an invitation and nothing else."""
     home = machine / name
     home.mkdir(parents=True)
-    key = home / "key"
-    key.write_text("node-key\n")
-    key.chmod(0o600)
-    command = [sys.executable, "-m", "gpu_node.cli", "run", "--farm", url, "--key", str(key)]
-    command += ["--name", name, "--card", str(CARD), "--home", str(home)]
+    invitation = client.invite_node(NewInvitation(name=name, owner="ana", terms="owned")).text
+    command = [sys.executable, "-m", "gpu_node.cli", "run", "--invite", invitation]
+    command += ["--card", str(CARD), "--home", str(home)]
     return Node([*command, "--model-cache", str(machine / "cache")], home, {})
 
 
@@ -58,7 +57,7 @@ def test_nodes_of_a_machine_with_an_empty_disk_render_what_their_farm_serves(
         def node(name: str) -> NodeView | None:
             return next((one for one in client.nodes() if one.name == name), None)
 
-        first = start(farm.url, "first", machine)
+        first = start(client, "first", machine)
         until(lambda: node("first") is not None)
         publish(
             Model.of(tiny_model, "twin", like="shotfarm-demo", path="twin"), farm.farm.store, client.add_entry
@@ -69,8 +68,9 @@ def test_nodes_of_a_machine_with_an_empty_disk_render_what_their_farm_serves(
         done = node("first")
         assert done is not None
         assert "twin" in done.models
+        assert done.owner == "ana"
         assert (done.fetches, done.aside) == ((), {})
-        second = start(farm.url, "second", machine)
+        second = start(client, "second", machine)
         until(lambda: node("second") is not None)
         shared = node("second")
         assert shared is not None

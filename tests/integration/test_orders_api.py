@@ -31,7 +31,7 @@ def farm(tmp_path: Path, own_valkey: ValkeyServer) -> Iterator[RunningFarm]:
 @pytest.fixture
 def ask(farm: RunningFarm, node: ScriptedNode) -> Iterator[Ask]:
     """Listen in a thread of its own; every call is over when the test is."""
-    with farm.client("node") as client, ThreadPoolExecutor() as threads:
+    with farm.as_node("node-1") as client, ThreadPoolExecutor() as threads:
 
         def start(lease: Lease | None = None, **changes: Any) -> Future[httpx.Response]:
             return threads.submit(listen, client, node, lease, **changes)

@@ -52,7 +52,9 @@ class ParkedNode:
     """A node whose claim is held; it speaks over another connection meanwhile, as `farm-node` does."""
 
     def __init__(self, farm: RunningFarm, name: str) -> None:
-        self._held, self.http = (HttpConnection(farm.url, "node-key") for _ in range(2))
+        # Proofs of so many would take as long as a lease.
+        token = farm.farm.node_access._token(name).token
+        self._held, self.http = (HttpConnection(farm.url, token) for _ in range(2))
         self._name = name
         self.joined: Joined
 

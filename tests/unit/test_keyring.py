@@ -79,7 +79,7 @@ def test_a_key_says_who_calls_and_what_that_allows() -> None:
 
 @pytest.mark.parametrize(
     ("secret", "scopes", "without"),
-    [("operator-key", ("admin", "operate", "metrics"), "node"), ("node-key", ("node", "metrics"), "read")],
+    [("operator-key", ("admin", "operate", "metrics"), "node"), ("node-key", ("join",), "node")],
 )
 def test_the_keys_of_the_settings_are_those_of_roles(
     secret: str, scopes: Sequence[Scope], without: Scope

@@ -93,12 +93,17 @@ def test_a_distrusted_node_works_again_only_by_trust_or_a_pause_that_remembers()
         if t.source in (NodeState.QUARANTINED, NodeState.SELFTEST)
         and t.target not in (NodeState.QUARANTINED, NodeState.SELFTEST)
     }
-    assert ways_out == {(NodeEvent.TRUSTED, NodeState.READY), (NodeEvent.PAUSED, NodeState.PAUSED)}
+    assert ways_out == {
+        (NodeEvent.TRUSTED, NodeState.READY),
+        (NodeEvent.PAUSED, NodeState.PAUSED),
+        (NodeEvent.REVOKED, NodeState.OFFLINE),
+    }
 
 
 def test_a_pause_is_ended_by_nothing_but_being_resumed() -> None:
     ends = {t.event for t in NODE.transitions if t.source == NodeState.PAUSED != t.target}
-    assert ends == {NodeEvent.RESUMED, NodeEvent.TESTED}
+    resumed = {NodeEvent.RESUMED, NodeEvent.TESTED, NodeEvent.HELD, NodeEvent.CONFINED}
+    assert ends == resumed | {NodeEvent.REVOKED}
 
 
 @pytest.mark.parametrize("state", NodeState)

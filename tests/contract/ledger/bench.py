@@ -203,9 +203,18 @@ class Bench:
         self.clock.now += 1
         return self.ledger.jobs.submit(NewJob(**given | fields), shots)
 
-    def join(self, name: str = "node", vram_gib: int = 8, **fields: Any) -> Holder:
+    def join(
+        self,
+        name: str = "node",
+        vram_gib: int = 8,
+        *,
+        owned_lanes: tuple[str, ...] | None = None,
+        broker_digest: str = "",
+        **fields: Any,
+    ) -> Holder:
         given: dict[str, Any] = {"name": name, "card": card(vram_gib), "models": ("tiny", "other")}
-        joined = self.ledger.nodes.join(Join(**given | fields))
+        join = Join(**given | fields)
+        joined = self.ledger.nodes.join(join, owned_lanes=owned_lanes, broker_digest=broker_digest)
         self.age(nodes.c.joined_at, joined.node_id)
         return Holder(self, joined)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from common.errors import Conflict, NotFound
+from common.views import Who
 from coordinator.ledger.schema import batches, nodes
 from tests.contract.ledger.bench import TIMING, Bench, placed, work
 
@@ -68,16 +69,41 @@ def test_a_pause_is_ended_only_by_whom_it_came_from(bench: Bench) -> None:
     assert bench.node_state() == "paused"
 
 
-def test_the_owners_pause_takes_the_operators_over(bench: Bench) -> None:
-    bench.join()
+def test_an_owner_takes_no_pause_of_the_operator_over(bench: Bench) -> None:
+    node = bench.join()
     bench.ledger.nodes.pause("node", "a test")
 
-    bench.ledger.nodes.pause("node", who="owner")
+    with pytest.raises(Conflict, match="paused by the operator: a test"):
+        bench.ledger.nodes.pause("node", who="owner")
+    with pytest.raises(Conflict, match="ask the operator"):
+        bench.ledger.nodes.resume("node", who="owner")
+    bench.ledger.nodes.leave(node.id, node.joined.incarnation)
+    bench.join()
+    assert bench.node_state() == "paused"
 
-    with pytest.raises(Conflict, match="only its owner"):
-        bench.ledger.nodes.resume("node")
-    bench.ledger.nodes.resume("node", who="owner")
-    assert bench.node_state() == "ready"
+
+@pytest.mark.parametrize("how", ["it restarts", "its owner pauses and resumes it", "it leaves and restarts"])
+def test_a_drain_is_ended_only_by_the_operator(bench: Bench, how: str) -> None:
+    bench.submit(placed(8))
+    node = bench.join()
+    node.lease()
+    bench.ledger.nodes.drain("node", "odd pictures")
+    if how == "its owner pauses and resumes it":
+        bench.ledger.nodes.pause("node", who="owner")
+        assert node.beat().order == "pause"
+        bench.ledger.nodes.resume("node", who="owner")
+    else:
+        if how == "it leaves and restarts":
+            bench.ledger.nodes.leave(node.id, node.joined.incarnation)
+        node = bench.join()
+
+    row = bench.node_row()
+    assert (row.state, row.reason) == ("offline", "drained by the operator: odd pictures")
+    assert node.claim().lease is None
+    assert node.beat().order == "drain"
+    bench.ledger.nodes.resume("node")
+    assert node.claim().lease is not None
+    assert bench.join().claim().lease is not None, "the drain is over"
 
 
 @pytest.mark.parametrize("state", ["ready", "offline", "draining"])
@@ -106,13 +132,33 @@ def test_an_operator_resumes_a_draining_node_with_its_batch(bench: Bench) -> Non
     assert bench.node_state() == "busy"
 
 
-def test_a_distrusted_node_that_is_paused_and_resumed_is_tested(bench: Bench) -> None:
+def test_an_owner_shortens_no_quarantine_by_a_pause(bench: Bench) -> None:
+    bench.past_the_grace()
     bench.submit(placed(4))
     node = bench.join()
     bench.ledger.nodes.quarantine("node")
     bench.ledger.nodes.pause("node", who="owner")
 
     bench.ledger.nodes.resume("node", who="owner")
+
+    assert bench.node_state() == "quarantined"
+    assert node.claim().lease is None
+    bench.let_pass(TIMING.quarantine_s + TIMING.sweep_s, node)
+    assert bench.node_state() == "selftest"
+
+
+@pytest.mark.parametrize("who", ["operator", "owner"])
+def test_a_paused_node_that_has_served_its_quarantine_is_tested_when_it_is_resumed(
+    bench: Bench, who: Who
+) -> None:
+    bench.submit(placed(4))
+    node = bench.join()
+    bench.ledger.nodes.quarantine("node")
+    bench.ledger.nodes.pause("node", who=who)
+    if who == "owner":
+        bench.clock.now += TIMING.quarantine_s
+
+    bench.ledger.nodes.resume("node", who=who)
 
     assert bench.node_state() == "selftest"
     assert len(node.lease().shots) == 1

@@ -12,8 +12,8 @@ from tests.farm import MANIFEST, RunningFarm, ScriptedNode
 from tests.scrape import counted
 
 
-def submit(operator: httpx.Client) -> str:
-    answer = operator.post("/v1/jobs", json=Submit(manifest=MANIFEST).model_dump())
+def submit(operator: httpx.Client, manifest: str = MANIFEST) -> str:
+    answer = operator.post("/v1/jobs", json=Submit(manifest=manifest).model_dump())
     assert answer.status_code == 201, answer.text
     return str(answer.json()["id"])
 

@@ -26,7 +26,7 @@ def test_a_call_without_a_known_key_is_refused(quiet_farm: RunningFarm, headers:
 
 
 FOREIGN = {
-    "node": ["GET /v1/jobs", "POST /v1/deliveries"],
+    "node": ["GET /v1/jobs", "POST /v1/deliveries", "POST /v1/nodes", "POST /v1/claims", "GET /metrics"],
     "operator": ["POST /v1/claims"],
     "ingest": ["POST /v1/nodes", "GET /v1/status"],
 }

@@ -2,23 +2,49 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
+from itertools import count
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
+import redis
 
 from common.catalog import Catalog
-from common.errors import FarmError
+from common.errors import FarmError, Forbidden
+from common.invitations import read_invitation
 from common.keys import TicketSigner
-from common.messages import PROTOCOL, PROTOCOL_HEADER, VERSION_HEADER, Claim, Heartbeat
+from common.messages import (
+    PROTOCOL,
+    PROTOCOL_HEADER,
+    VERSION_HEADER,
+    Claim,
+    Heartbeat,
+    Join,
+    Lease,
+    Listen,
+)
+from common.node_keys import NodeKey
 from gpu_node.agent.coordinator_client import Coordinator
+from gpu_node.credentials import Credentials, kept_identity, read_identity
 from gpu_node.doctor import examine
 from gpu_node.identity import Hashes
 from gpu_node.library import Library
 from gpu_node.probe import CpuProbe
-from tests.farm import DEADLINE_S, RunningFarm, ScriptedNode, running_farm
+from tests.farm import (
+    DEADLINE_S,
+    MANIFEST,
+    RunningFarm,
+    ScriptedNode,
+    access,
+    card,
+    key_of,
+    running_farm,
+    until,
+)
 from tests.integration.api.calls import refused, submit
 from tests.scrape import refusals
 from tests.servers import ValkeyServer
@@ -36,7 +62,7 @@ def test_a_drained_node_gets_nothing_until_it_is_resumed(operator: httpx.Client,
     assert node.lease().shots
 
 
-def test_a_pause_with_the_nodes_key_is_its_owners(operator: httpx.Client, node: ScriptedNode):
+def test_a_pause_by_the_node_is_its_owners(operator: httpx.Client, node: ScriptedNode):
     path = f"/v1/nodes/{node.joined.node_id}"
     paused = node.http.post(f"{path}/pause", json={"reason": "a game"}).json()
     assert (paused["state"], paused["reason"]) == ("paused", "paused by its owner: a game")
@@ -48,13 +74,161 @@ def test_a_pause_with_the_nodes_key_is_its_owners(operator: httpx.Client, node: 
     assert "farm node resume" in refused(node.http.post(f"{path}/resume"), 409)
 
 
-def test_the_nodes_key_governs_no_more_than_its_pause(operator: httpx.Client, node: ScriptedNode):
+def test_a_node_governs_no_more_than_its_pause(operator: httpx.Client, node: ScriptedNode):
     path = f"/v1/nodes/{node.joined.node_id}"
     for verb in ("drain", "quarantine", "forgive", "forget"):
         refused(node.http.post(f"{path}/{verb}"), 403)
     assert operator.post(f"{path}/quarantine", json={"reason": "odd"}).json()["state"] == "quarantined"
     assert operator.post(f"{path}/forgive").json()["state"] == "ready"
     refused(operator.post("/v1/nodes/nobody/pause"), 404)
+
+
+#: Of victims: each test has one of its own.
+NUMBERS = count()
+ATTACKS = {
+    "POST /v1/nodes/{b}/beats": {"incarnation": 1},
+    "POST /v1/nodes/{b}/orders": {"incarnation": 1, "wait_s": 0},
+    "POST /v1/nodes/{b}/holdings": {"incarnation": 1},
+    "POST /v1/nodes/{b}/measurements": {"incarnation": 1, "paces": []},
+    "POST /v1/nodes/{b}/leave": {"incarnation": 1},
+    "POST /v1/nodes/{b}/pause": {},
+    "POST /v1/nodes/{b}/resume": {},
+    "POST /v1/nodes/{b}/key": {"public_key": "0" * 64, "signature": "0" * 128},
+    "DELETE /v1/nodes/{b}/key": None,
+}
+
+
+def attacks(b: ScriptedNode, lease: Lease) -> Iterator[tuple[str, str, Any]]:
+    """Calls by which somebody else would act as node `b`, or on its batch."""
+    name, token, batch = b.joined.node_id, lease.token, f"/v1/batches/{lease.batch_id}"
+    for call, body in ATTACKS.items():
+        method, path = call.split()
+        yield method, path.format(b=name), body
+    yield "POST", "/v1/nodes", Join(name=name, card=card(8)).model_dump(mode="json")
+    claim = Claim(node_id=name, incarnation=1, ticket=SIGNER.issue("hidden", 8).text, wait_s=0)
+    yield "POST", "/v1/claims", claim.model_dump()
+    shot = {"token": token, "shot_id": lease.shots[0].id}
+    wish = shot | {"sha256": "0" * 64, "size": 5, "content_type": "image/png"}
+    failed = shot | {"outcome": "failed", "failure": "invalid_spec"}
+    yield "POST", f"{batch}/grants", wish
+    yield "POST", f"{batch}/pass/grants", {"requests": [wish]}
+    yield "POST", f"{batch}/reports", failed
+    yield "POST", f"{batch}/pass/reports", {"reports": [failed]}
+    yield "POST", f"{batch}/embeddings", {"token": token, "encoding": "0" * 64}
+    yield "POST", f"{batch}/embeddings/reports", {"token": token, "encoding": "0" * 64}
+    yield "POST", f"{batch}/close", {"token": token, "outcome": "failed"}
+
+
+@pytest.fixture
+def hidden(quiet_farm: RunningFarm, quiet_operator: httpx.Client) -> Iterator[tuple[ScriptedNode, Lease]]:
+    """A node of a lane that nobody else serves, and its lease."""
+    name = f"victim-{next(NUMBERS)}"
+    manifest = MANIFEST.replace("} mug", f"}} mug of {name}")
+    job = submit(quiet_operator, f"{manifest}\nlane: hidden\n")
+    with ScriptedNode(quiet_farm, name=name, lanes=("hidden",)) as node:
+        yield node, node.lease()
+    quiet_operator.post(f"/v1/jobs/{job}/cancel").raise_for_status()
+
+
+def test_whoever_has_the_node_key_or_is_another_node_cannot_act_as_a_node(
+    quiet_farm: RunningFarm, quiet_operator: httpx.Client, hidden: tuple[ScriptedNode, Lease]
+):
+    victim, lease = hidden
+    name = victim.joined.node_id
+    with quiet_farm.as_node("attacker") as attacker, quiet_farm.client("node") as stranger:
+        for method, path, body in attacks(victim, lease):
+            said = refused(attacker.request(method, path, json=body), 403)
+            assert "node attacker" in said, path
+            assert f"cannot act as node {name}" in said or f"is leased to node {name}, not to" in said, path
+            assert "the node key does not allow this" in refused(
+                stranger.request(method, path, json=body), 403
+            )
+        stolen = {"incarnation": 1, "batch_id": lease.batch_id, "token": lease.token}
+        for call in ("beats", "orders"):
+            said = refused(attacker.post(f"/v1/nodes/attacker/{call}", json=stolen), 403)
+            assert f"is leased to node {name}, not to node attacker" in said
+    for another, key in ((name, key_of("attacker")), ("attacker", key_of(name))):
+        with pytest.raises(httpx.HTTPStatusError) as caught:
+            access(quiet_farm.url, another, key)
+        assert "this key is that of node" in caught.value.response.json()["detail"]
+    with pytest.raises(httpx.HTTPStatusError) as caught:
+        access(quiet_farm.url, name, key_of("a new key"))
+    assert f"node {name} has another key, and lives" in caught.value.response.json()["detail"]
+    (view,) = (node for node in quiet_operator.get("/v1/nodes").json() if node["name"] == name)
+    assert (view["state"], view["batch_id"]) == ("busy", lease.batch_id)
+    victim.deliver(lease, lease.shots[0])
+
+
+def test_a_revoked_node_is_out_at_once_with_its_lease_its_token_and_its_tickets(
+    quiet_farm: RunningFarm, quiet_operator: httpx.Client, hidden: tuple[ScriptedNode, Lease]
+):
+    victim, lease = hidden
+    name = victim.joined.node_id
+    listen = Listen(incarnation=victim.joined.incarnation, batch_id=lease.batch_id, token=lease.token)
+    with ThreadPoolExecutor(1) as pool:
+        orders = pool.submit(victim.post, f"/v1/nodes/{name}/orders", listen)
+        until(lambda: name in quiet_farm.farm.orders.callers())
+        revoked = quiet_operator.post(f"/v1/nodes/{name}/revoke", json={"reason": "stolen"})
+        assert revoked.raise_for_status().json()["state"] == "revoked"
+        # Long before its call would have ended by itself.
+        assert orders.result(listen.wait_s / 2).json()["order"] == "stop"
+    for method, path, body in attacks(victim, lease):
+        refused(victim.http.request(method, path, json=body), 401)
+    with pytest.raises(redis.RedisError), redis.Redis.from_url(victim.joined.broker_url) as broker:
+        broker.llen(victim.joined.queues[0])
+    for another in (name, "renamed"):
+        with pytest.raises(httpx.HTTPStatusError) as caught:
+            access(quiet_farm.url, another, key_of(name))
+        assert f"{name} was revoked by the operator of the farm" in caught.value.response.json()["detail"]
+    assert quiet_operator.post(f"/v1/nodes/{name}/remove").json()["state"] == "removed"
+    assert name not in {node["name"] for node in quiet_operator.get("/v1/nodes").json()}
+
+
+def test_an_invited_node_is_what_the_operator_said(quiet_farm: RunningFarm, quiet_operator: httpx.Client):
+    new = {"name": "attic", "owner": "ana", "lanes": ["public"], "terms": "volunteer"}
+    issued = quiet_operator.post("/v1/invitations", json=new)
+    invitation = read_invitation(issued.raise_for_status().json()["text"])
+    assert (invitation.farm, invitation.name) == (quiet_farm.url, "attic")
+    token = access(quiet_farm.url, "attic", secret=invitation.secret).token
+    join = Join(name="attic", card=card(8), lanes=("hidden",), owner="rival", terms="rented")
+    with quiet_farm.bearing(token) as client:
+        joined = client.post("/v1/nodes", json=join.model_dump(mode="json")).json()
+    assert joined["queues"] == ["render.public.vram08"]
+    assert "owner, lanes, terms of this node: as its invitation says" in joined["note"]
+    with pytest.raises(httpx.HTTPStatusError) as caught:
+        access(quiet_farm.url, "attic", key_of("another"), invitation.secret)
+    assert caught.value.response.json()["detail"].startswith("this invitation has been used")
+    with pytest.raises(httpx.HTTPStatusError) as caught:
+        access(quiet_farm.url, "stranger", secret=None)
+    assert "does not know the key of node stranger" in caught.value.response.json()["detail"]
+    (entry, *_) = quiet_operator.get("/v1/audit", params={"subject": "attic"}).json()["entries"]
+    assert (entry["action"], entry["by"]) == ("invitation create", "operator")
+    assert invitation.secret not in str(entry)
+    owned = Join(name="lanes", card=card(8), lanes=("secret-client",)).model_dump(mode="json")
+    with quiet_farm.as_node("lanes") as client:
+        assert "lane secret-client is not among" in refused(client.post("/v1/nodes", json=owned), 403)
+
+
+def test_a_node_goes_on_with_its_next_key_and_after_its_tokens_ended(quiet_farm: RunningFarm, tmp_path: Path):
+    kept_identity(tmp_path, "turning", quiet_farm.url)
+    credentials = Credentials(tmp_path, "node-key")
+    with Coordinator(quiet_farm.url, credentials=credentials) as node:
+        node.join(Join(name="turning", card=card(8)))
+        old = read_identity(tmp_path)
+        assert old is not None
+        node.rotate_key("turning")
+        node.pause("turning")
+        # The answer to the next rotation is lost.
+        node.send("POST", "/v1/nodes/turning/key", credentials.rotation())
+        node.resume("turning")
+        quiet_farm.farm.node_access.forget("turning")
+        node.pause("turning")
+        with pytest.raises(httpx.HTTPStatusError) as caught:
+            access(quiet_farm.url, "turning", NodeKey(bytes.fromhex(old.key)))
+        assert "was replaced by `farm-node rotate`" in caught.value.response.json()["detail"]
+        node.end_key("turning")
+        with pytest.raises(Forbidden, match="turning has left the farm"):
+            node.pause("turning")
 
 
 def test_an_older_incarnation_is_gone(farm: RunningFarm, operator: httpx.Client, node: ScriptedNode):
@@ -112,10 +286,13 @@ def test_a_coordinator_that_was_replaced_ends_and_its_successor_goes_on(
 ):
     beat = Heartbeat(incarnation=node.joined.incarnation).model_dump()
     path = f"/v1/nodes/{node.joined.node_id}/beats"
+    token = node.http.headers["authorization"].removeprefix("Bearer ")
     with running_farm(farm.settings.home, own_valkey.url) as successor:
         farm.thread.join(DEADLINE_S)
         assert not farm.thread.is_alive()
-        with successor.client("node") as client:
+        with successor.bearing(token) as client:
+            assert "prove again" in refused(client.post(path, json=beat), 401)
+        with successor.as_node("node-1") as client:
             assert client.post(path, json=beat).json()["order"] == "go on"
 
 

@@ -1,0 +1,203 @@
+"""Identities: one key for each name, what an invitation grants, and what the end of a key ends."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from common.access_messages import NewInvitation
+from common.errors import Conflict, Forbidden, NotFound, Unauthorised
+from common.views import NodeView
+from coordinator.ledger import Introduction
+from coordinator.ledger.schema import batches
+from tests.contract.ledger.bench import TIMING, Bench, placed
+
+#: Keys of nodes and of invitations; the ledger asks for no signatures.
+A, B, C, INVITED, OTHER = (letter * 64 for letter in "abcef")
+
+
+def owned(bench: Bench, name: str, key: str) -> None:
+    bench.ledger.identities.admit(Introduction(name, key, owned=True))
+
+
+def invited(bench: Bench, name: str, key: str, invitation: str | None = INVITED) -> None:
+    bench.ledger.identities.admit(Introduction(name, key, invitation))
+
+
+def invite(bench: Bench, key: str = INVITED, **fields: Any) -> None:
+    bench.ledger.identities.invite(NewInvitation(**fields), key)
+
+
+def view(bench: Bench, name: str) -> NodeView:
+    return next(node for node in bench.ledger.nodes.views() if node.name == name)
+
+
+def test_a_name_has_one_key_and_a_key_one_name(bench: Bench) -> None:
+    owned(bench, "rack", A)
+    bench.join("rack")
+    owned(bench, "rack", A)
+
+    with pytest.raises(Conflict, match="rack has another key, and lives"):
+        owned(bench, "rack", B)
+    with pytest.raises(Forbidden, match="this key is that of node rack, not of attic"):
+        owned(bench, "attic", A)
+    with pytest.raises(Unauthorised, match="farm node invite"):
+        bench.ledger.identities.admit(Introduction("attic", B))
+
+
+def test_an_owned_node_that_lost_its_key_has_its_name_again_once_it_is_missed(bench: Bench) -> None:
+    owned(bench, "rack", A)
+    bench.join("rack")
+    bench.ledger.nodes.drain("rack", "odd pictures")
+    bench.clock.now += TIMING.lease_s + 1
+
+    owned(bench, "rack", B)
+
+    with pytest.raises(Forbidden, match="another machine has joined as rack"):
+        owned(bench, "rack", A)
+    bench.join("rack")
+    assert view(bench, "rack").reason == "drained by the operator: odd pictures"
+
+
+def test_an_invited_node_is_what_its_invitation_says_whatever_it_declares(bench: Bench) -> None:
+    invite(bench, name="attic", owner="ana", lanes=("public", "ana"), terms="volunteer")
+    invited(bench, "attic", A)
+
+    joined = bench.join("attic", owner="rival", lanes=("secret-client",), terms="rented").joined
+
+    assert (joined.lanes, joined.owner, joined.terms) == (("public", "ana"), "ana", "volunteer")
+    told = view(bench, "attic")
+    assert (told.lanes, told.owner, told.terms) == (("public", "ana"), "ana", "volunteer")
+
+
+def test_an_owned_node_serves_no_lane_that_is_not_for_owned_nodes(bench: Bench) -> None:
+    owned(bench, "rack", A)
+    with pytest.raises(Forbidden, match="lane secret-client is not among the lanes"):
+        bench.join("rack", lanes=("public", "secret-client"), owned_lanes=("public", "studio"))
+    bench.join("rack", lanes=("studio",), owned_lanes=("public", "studio"))
+    assert view(bench, "rack").lanes == ("studio",)
+
+
+def test_an_invitation_is_good_once_in_its_time_and_for_its_name(bench: Bench) -> None:
+    invite(bench, name="attic", valid_s=60)
+    with pytest.raises(Forbidden, match="for node attic, not for cellar"):
+        invited(bench, "cellar", A)
+    invited(bench, "attic", A)
+    invited(bench, "attic", A)
+    with pytest.raises(Forbidden, match="has been used"):
+        invited(bench, "attic", B)
+
+    invite(bench, OTHER, valid_s=60)
+    bench.clock.now += 61
+    with pytest.raises(Forbidden, match="has expired"):
+        invited(bench, "cellar", B, OTHER)
+    with pytest.raises(Unauthorised, match="does not know this invitation"):
+        invited(bench, "cellar", B, C)
+
+
+def test_an_invitation_for_several_nodes_is_good_for_as_many_names(bench: Bench) -> None:
+    invite(bench, uses=2)
+    bench.join("known")
+    with pytest.raises(Conflict, match="there is or was a node known"):
+        invited(bench, "known", A)
+    invited(bench, "one", A)
+    with pytest.raises(Conflict, match="one has another key"):
+        invited(bench, "one", B)
+    invited(bench, "two", B)
+    with pytest.raises(Forbidden, match="has been used"):
+        invited(bench, "three", C)
+
+
+@pytest.mark.parametrize("how", ["revoked", "removed"])
+def test_the_end_of_a_key_ends_the_lease_and_outlives_rejoining_and_renaming(bench: Bench, how: str) -> None:
+    job = bench.submit(placed(4)).job_id
+    invite(bench, name="attic", owner="ana")
+    invited(bench, "attic", A)
+    node = bench.join("attic")
+    lease = node.lease()
+    heard: list[str] = []
+    bench.ledger.commits.on_orders(heard.extend)
+    end = bench.ledger.nodes.revoke if how == "revoked" else bench.ledger.nodes.remove
+
+    end("attic", "stolen")
+
+    assert bench.counts(job) == {"waiting": 4}
+    assert [row.outcome for row in bench.rows(batches)] == ["released"]
+    assert heard == ["attic"]
+    assert node.beat(lease).order == "stop"
+    assert node.claim().lease is None
+    for name in ("attic", "cellar"):
+        with pytest.raises(Forbidden, match=f"attic was {how} by the operator"):
+            invited(bench, name, A)
+        with pytest.raises(Forbidden, match=f"attic was {how}"):
+            owned(bench, name, A)
+    assert bench.ledger.nodes.broker_accounts() == []
+    with pytest.raises(Conflict, match="was revoked"):
+        bench.ledger.nodes.resume("attic")
+
+
+def test_the_name_of_a_revoked_node_is_nobodys_until_it_is_removed(bench: Bench) -> None:
+    owned(bench, "rack", A)
+    bench.join("rack")
+    bench.ledger.nodes.revoke("rack", "sold")
+    with pytest.raises(Conflict, match="revoked already"):
+        bench.ledger.nodes.revoke("rack")
+    with pytest.raises(Forbidden, match="rack was revoked by the operator: choose another name"):
+        owned(bench, "rack", B)
+    assert view(bench, "rack").reason == "revoked by the operator: sold"
+
+    bench.ledger.nodes.remove("rack")
+
+    assert bench.ledger.nodes.views() == []
+    owned(bench, "rack", B)
+    bench.join("rack")
+    assert (view(bench, "rack").state, view(bench, "rack").reason) == ("ready", "")
+    with pytest.raises(NotFound):
+        bench.ledger.nodes.revoke("nobody")
+
+
+def test_a_rotated_key_is_the_same_node_with_the_same_grants(bench: Bench) -> None:
+    invite(bench, name="attic", owner="ana", lanes=("ana",))
+    invited(bench, "attic", A)
+
+    bench.ledger.identities.rotate("attic", B)
+
+    bench.ledger.identities.rotate("attic", B)
+    with pytest.raises(Forbidden, match="replaced by `farm-node rotate`"):
+        invited(bench, "attic", A)
+    invited(bench, "attic", B, None)
+    assert bench.join("attic").joined.owner == "ana"
+    with pytest.raises(Conflict, match="is or was in use"):
+        bench.ledger.identities.rotate("attic", A)
+    with pytest.raises(NotFound):
+        bench.ledger.identities.rotate("nobody", C)
+
+
+def test_whoever_leaves_keeps_what_the_operator_decided(bench: Bench) -> None:
+    bench.past_the_grace()
+    job = bench.submit(placed(2)).job_id
+    owned(bench, "rack", A)
+    bench.join("rack").lease()
+
+    bench.ledger.nodes.leave_for_good("rack")
+
+    assert bench.counts(job) == {"waiting": 2}
+    assert (view(bench, "rack").state, view(bench, "rack").reason) == ("offline", "stopped by its owner")
+    with pytest.raises(Forbidden, match="has left the farm by this key"):
+        owned(bench, "rack", A)
+    owned(bench, "rack", B)
+    bench.join("rack")
+    bench.ledger.nodes.quarantine("rack", "green pictures")
+    bench.ledger.nodes.leave_for_good("rack")
+    owned(bench, "rack", C)
+    bench.join("rack")
+    assert view(bench, "rack").state == "quarantined"
+
+
+def test_what_nodes_may_take_from_the_broker_is_told_without_their_passwords(bench: Bench) -> None:
+    owned(bench, "rack", A)
+    bench.join("rack", lanes=("public", "studio"), broker_digest="d" * 64)
+    bench.join("without")
+    (account,) = bench.ledger.nodes.broker_accounts()
+    assert account == ("rack", ("public", "studio"), 8, "d" * 64)

@@ -1,0 +1,94 @@
+"""The key of a node: made once, private, bound to one name, and answers of the farm that were lost."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from common.errors import Invalid
+from common.invitations import Invitation
+from common.keys import new_key
+from common.node_keys import access_text, has_signed, rotation_text
+from gpu_node.cli import app
+from gpu_node.credentials import Credentials, identity_file, kept_identity, read_identity
+
+FARM = "http://192.168.1.10:8080"
+
+
+def test_a_key_is_made_once_and_only_its_owner_can_read_it(tmp_path: Path) -> None:
+    first = kept_identity(tmp_path, "attic", FARM)
+    assert identity_file(tmp_path).stat().st_mode & 0o777 == 0o600
+    assert kept_identity(tmp_path, "attic", FARM) == read_identity(tmp_path) == first
+    moved = kept_identity(tmp_path, "attic", "https://farm.example")
+    assert (moved.key, moved.farm) == (first.key, "https://farm.example")
+    with pytest.raises(Invalid, match="is the home of node attic"):
+        kept_identity(tmp_path, "cellar", FARM)
+    identity_file(tmp_path).chmod(0o640)
+    with pytest.raises(Invalid, match="chmod 600"):
+        read_identity(tmp_path)
+
+
+@pytest.mark.parametrize("content", ["", "{}", '{"node": "a", "farm": "b", "key": "nonsense"}', "\x00"])
+def test_a_damaged_key_is_said_with_what_to_do(tmp_path: Path, content: str) -> None:
+    identity_file(tmp_path).write_text(content)
+    with pytest.raises(Invalid, match="`farm-node leave`"):
+        read_identity(tmp_path)
+
+
+def test_an_answer_is_signed_by_the_key_of_the_node_and_by_the_invitation(tmp_path: Path) -> None:
+    kept_identity(tmp_path, "attic", FARM)
+    request = Credentials(tmp_path, "secret").answer("c")
+    text = access_text("c", "attic", request.public_key)
+    assert has_signed(request.public_key, text, request.signature)
+    assert request.invitation is not None
+    assert has_signed(request.invitation.public_key, text, request.invitation.signature)
+    assert Credentials(tmp_path).answer("c").invitation is None
+
+
+def test_a_rotation_that_was_not_answered_is_asked_for_again_with_the_same_key(tmp_path: Path) -> None:
+    old = kept_identity(tmp_path, "attic", FARM)
+    credentials = Credentials(tmp_path)
+    rotation = credentials.rotation()
+    assert credentials.rotation() == rotation
+    assert has_signed(rotation.public_key, rotation_text("attic", rotation.public_key), rotation.signature)
+    assert credentials.answer("c").public_key != rotation.public_key
+
+    assert credentials.rotated()
+
+    assert credentials.answer("c").public_key == rotation.public_key
+    assert not credentials.rotated()
+    known = read_identity(tmp_path)
+    assert known is not None
+    assert (known.next_key, known.node) == ("", old.node)
+
+
+def test_a_node_leaves_without_a_connection(tmp_path: Path) -> None:
+    kept_identity(tmp_path, "attic", "http://127.0.0.1:9")
+    left = CliRunner().invoke(app, ["leave", "--home", str(tmp_path)])
+    assert left.exit_code == 0, left.output
+    assert not identity_file(tmp_path).exists()
+    again = CliRunner().invoke(app, ["leave", "--home", str(tmp_path)])
+    assert again.exit_code == 1
+
+
+@pytest.mark.parametrize("command", ["pause", "resume", "rotate", "leave"])
+def test_where_no_node_has_joined_a_command_says_so(tmp_path: Path, command: str) -> None:
+    ran = CliRunner().invoke(app, [command, "--home", str(tmp_path)])
+    assert ran.exit_code == 1
+    assert "no node has joined from" in str(ran.exception)
+
+
+def test_a_node_that_knows_no_farm_asks_for_one(tmp_path: Path) -> None:
+    ran = CliRunner().invoke(app, ["run", "--home", str(tmp_path)])
+    assert ran.exit_code == 1
+    assert "--invite" in str(ran.exception)
+    wrong = CliRunner().invoke(app, ["run", "--home", str(tmp_path), "--invite", "nonsense"])
+    assert wrong.exit_code == 2
+    assert "this is no invitation" in wrong.output
+
+
+def test_an_invitation_says_which_farm_and_which_name() -> None:
+    line = Invitation(FARM, "attic", new_key()).text
+    assert line.startswith("eyJ")
