@@ -73,6 +73,7 @@ from coordinator.background.receivers import may_be_public
 from coordinator.background.store_cleanup import erase
 from coordinator.background.webhooks import WebhookSender
 from coordinator.calls.event_streams import EventStreams
+from coordinator.calls.grant_quota import GrantQuota
 from coordinator.calls.grouped_calls import GroupedCalls
 from coordinator.calls.long_polls import Claims, Orders, Watches
 from coordinator.calls.thread_pools import ThreadPools
@@ -137,6 +138,7 @@ class Farm:
     look_ahead: LookAhead
     #: What else it does by itself.
     loops: tuple[Loop, ...]
+    grant_quota: GrantQuota = field(default_factory=GrantQuota)
     sign_in_links: SignInLinks = field(default_factory=SignInLinks)
     started_at: float = field(default_factory=time.time)
     #: Held while an entry is added to the catalog or removed.
@@ -205,6 +207,7 @@ class Farm:
     async def grants(self, batch_id: str, wishes: Sequence[GrantRequest]) -> list[Grant]:
         """Raises the first of what `Batches.grants` tells of them."""
         keys = await self.uploads.put_all([(batch_id, wish) for wish in wishes])
+        self.grant_quota.take(batch_id, wishes)
         return [self._granted(key, wish) for key, wish in zip(keys, wishes, strict=True)]
 
     def _granted(self, key: str, wish: GrantRequest) -> Grant:

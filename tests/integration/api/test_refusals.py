@@ -7,6 +7,7 @@ import socket
 import httpx
 import pytest
 
+from coordinator.http import server
 from tests.farm import DEADLINE_S, MANIFEST, RunningFarm
 from tests.integration.api.calls import refused
 from tests.scrape import refusals
@@ -65,6 +66,21 @@ def test_no_manifest_makes_more_images_than_the_farm_takes_of_one_job(
         sentence = refused(quiet_operator.post(path, json={"manifest": many}), 422)
         assert "200,000,000 images, and this farm takes 100,000" in sentence
     assert quiet_operator.get("/v1/jobs").json()["jobs"] == before
+
+
+_BODY = "POST /v1/jobs HTTP/1.1\r\nAuthorization: Bearer operator-key\r\nContent-Length: 99\r\n\r\n{"
+
+
+@pytest.mark.parametrize("begun", ["", "POST /v1/jobs HT", _BODY], ids=["nothing", "head", "body"])
+def test_a_caller_that_does_not_go_on_is_cut_off(
+    quiet_farm: RunningFarm, begun: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(server, "HEAD_S", 0.2)
+    monkeypatch.setattr(server, "BODY_S", 0.2)
+    host, port = quiet_farm.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=DEADLINE_S) as line:
+        line.sendall(begun.encode())
+        assert line.recv(1000) == b""
 
 
 def test_a_body_that_hides_its_length_is_refused(quiet_farm: RunningFarm, quiet_operator: httpx.Client):
