@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from common.settings import Timing
+from tests.farm import access
 from tests.faults.parts import DEADLINE_S, KEYS, Parts, farm_of_parts
 from tests.faults.target import TIMING
 from tests.postgres import running_postgres
@@ -92,7 +93,7 @@ def test_a_leader_that_stopped_finds_itself_replaced_writes_nothing_and_ends(
     stopped = parts.started["first"]
     assert stopped.pid is not None
     url = f"http://127.0.0.1:{parts.ports['first']}"
-    headers = {"authorization": f"Bearer {KEYS['node']}"}
+    headers = {"authorization": f"Bearer {access(url, 'nobody', secret=KEYS['node']).token}"}
     with (
         httpx.Client(base_url=url, headers=headers, timeout=DEADLINE_S, trust_env=False) as client,
         ThreadPoolExecutor(1) as pool,

@@ -89,7 +89,9 @@ def stage(tmp_path_factory: pytest.TempPathFactory, valkey_server: ValkeyServer)
     timing = QUICK.model_copy(update={"stream_s": 0.05})
     with running_farm(folder, valkey_server.url, timing=timing, look_ahead=False) as farm:
         callers = {role: farm.client(role) for role in ("operator", "ingest")}
-        yield Stage(farm, callers)
+        stage = Stage(farm, callers)
+        yield stage
+        stage.clear()
         for client in callers.values():
             client.close()
 
