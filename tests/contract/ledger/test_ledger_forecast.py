@@ -133,8 +133,7 @@ shots:
 def test_a_plan_leaves_out_what_is_stored_and_waits_for_what_goes_first(bench: Bench, tmp_path: Path) -> None:
     catalog, file = load_catalog(), tmp_path / "mugs.yaml"
     file.write_text(MANIFEST)
-    bench.place = placing(catalog)
-    bench.restart()
+    bench.restart(place=placing(catalog))
     node = bench.join("desk", 24, models=("z-image-turbo",))
     planned = make_plan(read_manifest(str(file), Settings()))
 

@@ -39,7 +39,13 @@ KEEP_S = 4.0
 PROMISE = re.compile(r"[Nn]ode (\w+) takes (?:this|other shots of the same job) next")
 MACHINES: tuple[Machine[Any, Any], ...] = (SHOT, ATTEMPT, BATCH, NODE)
 #: What needs more patience or more accidents than a walk of a few hundred steps has.
-RARE = {("shot", "exhausted"), ("shot", "enlarged"), ("shot", "outgrown"), ("node", "tested")}
+RARE = {
+    ("shot", "exhausted"),
+    ("shot", "enlarged"),
+    ("shot", "outgrown"),
+    ("node", "tested"),
+    ("node", "confined"),
+}
 
 
 @pytest.fixture(autouse=True)
@@ -256,6 +262,7 @@ class Walk:
                 lambda: ledger.nodes.pause(name, who=who),
                 lambda: ledger.nodes.quarantine(name),
                 lambda: ledger.nodes.forget(name),
+                lambda: ledger.nodes.remove(name),
             ]
             # Else most nodes would be out of service, and nothing more would happen.
             self.random.choice(usual * 2 + rare)()
