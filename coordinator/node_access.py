@@ -102,7 +102,7 @@ class NodeAccess:
 
     def _valid_until(self, challenge: str) -> float:
         body, _, mac = challenge.rpartition(":")
-        if not hmac.compare_digest(self._mac(body), mac):
+        if not hmac.compare_digest(self._mac(body).encode(), mac.encode()):
             raise Unauthorised("this challenge is not of this coordinator: ask for another")
         ends_at = float(body.partition(":")[0])
         if ends_at <= self.clock():

@@ -21,7 +21,7 @@ from coordinator.ledger import EVERYTHING, Act, EventPage
 from coordinator.ledger.event_log import EventLog
 from tests.farm import MANIFEST, QUICK, RunningFarm, ScriptedNode, running_farm, until
 from tests.integration.api.calls import refused, submit
-from tests.integration.api.test_scopes import client_of, store
+from tests.integration.api.sides import store
 from tests.servers import ValkeyServer
 
 Event = dict[str, Any]
@@ -155,7 +155,7 @@ def test_a_watcher_that_reconnects_misses_nothing_even_if_the_farm_was_restarted
 def test_a_key_of_an_owner_is_told_of_the_jobs_of_this_owner_alone(
     farm: RunningFarm, operator: httpx.Client
 ) -> None:
-    with client_of(farm, key_of_ana(farm, "own")) as ana, stream(ana) as events:
+    with farm.bearing(key_of_ana(farm, "own")) as ana, stream(ana) as events:
         theirs = operator.post("/v1/jobs", json={"manifest": MANIFEST, "owner": "bo"}).json()["id"]
         own = ana.post("/v1/jobs", json={"manifest": MANIFEST}).json()["id"]
         assert next(events)["job"] == own
@@ -169,7 +169,7 @@ def test_a_stream_ends_when_its_key_is_revoked(
     farm: RunningFarm, operator: httpx.Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(event_streams, "_KEEP_ALIVE_S", 0.1)
-    with client_of(farm, key_of_ana(farm, "brief")) as ana, stream(ana) as events:
+    with farm.bearing(key_of_ana(farm, "brief")) as ana, stream(ana) as events:
         operator.post("/v1/keys/brief/revoke").raise_for_status()
         assert list(events) == []
 
@@ -221,7 +221,7 @@ def test_streams_go_on_after_an_unexpected_error(
 def test_an_owner_and_a_coordinator_have_only_so_many_streams(
     farm: RunningFarm, operator: httpx.Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with client_of(farm, key_of_ana(farm, "many")) as ana, stream(ana):
+    with farm.bearing(key_of_ana(farm, "many")) as ana, stream(ana):
         monkeypatch.setattr(event_streams, "_MOST_OF_OWNER", 1)
         assert "close some of them" in refused(ana.get("/v1/events"), 429)
         monkeypatch.setattr(event_streams, "_MOST", 1)

@@ -19,7 +19,6 @@ from coordinator.background.receivers import Receivers
 from coordinator.ledger import Act
 from tests.farm import MANIFEST, RunningFarm, ScriptedNode, running_farm, until
 from tests.integration.api.calls import refused, submit
-from tests.integration.api.test_scopes import client_of
 from tests.integration.test_event_streams import render
 from tests.receiver import Posted, Receiver, receiver
 from tests.scrape import counted
@@ -147,7 +146,7 @@ def test_a_key_of_an_owner_is_told_of_its_own_jobs_until_it_is_revoked(
 ) -> None:
     act = Act(by="operator", owner="", action="key create", subject="")
     new = NewKey(name="hooked", owner="ana", scopes=("submit",), lanes=("public",))
-    with client_of(farm, farm.farm.create_key(new, act).key) as ana:
+    with farm.bearing(farm.farm.create_key(new, act).key) as ana:
         refused(ana.post("/v1/webhooks", json={"url": there.url, "owner": "bo"}), 403)
         hook, secret = add(ana, there)
         theirs = operator.post("/v1/jobs", json={"manifest": MANIFEST, "owner": "bo"}).json()["id"]

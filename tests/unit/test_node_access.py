@@ -70,6 +70,10 @@ def _another_challenge(request: AccessRequest) -> AccessRequest:
     return request.model_copy(update={"challenge": request.challenge.replace(":", ":0", 1)})
 
 
+def _no_challenge(request: AccessRequest) -> AccessRequest:
+    return request.model_copy(update={"challenge": "é" * 32})
+
+
 def _an_invitation_by_hearsay(request: AccessRequest) -> AccessRequest:
     assert request.invitation is not None
     shown = request.invitation.model_copy(update={"signature": "0" * 128})
@@ -77,7 +81,15 @@ def _an_invitation_by_hearsay(request: AccessRequest) -> AccessRequest:
 
 
 @pytest.mark.parametrize(
-    "forge", [_another_name, _another_key, _another_challenge, _an_invitation_by_hearsay, lambda one: one]
+    "forge",
+    [
+        _another_name,
+        _another_key,
+        _another_challenge,
+        _no_challenge,
+        _an_invitation_by_hearsay,
+        lambda one: one,
+    ],
 )
 def test_what_somebody_overhears_gives_no_access(
     door: Door, forge: Callable[[AccessRequest], AccessRequest]

@@ -44,6 +44,7 @@ def test_the_document_says_where_a_key_is_needed_and_how_errors_look(quiet_farm:
     shown = set(make_routes().openapi()["paths"])
     assert {path for path, _ in operations} == shown
     free = {path for (path, _), told in operations.items() if "security" not in told}
-    assert free == {"/livez", "/healthz", "/v1/objects/{key}"}
+    proofs = {"/v1/access", "/v1/access/challenges"}
+    assert free == {"/livez", "/healthz", "/v1/objects/{key}"} | proofs
     (refusal,) = operations["/v1/jobs", "post"]["responses"]["4XX"]["content"].items()
     assert refusal == ("application/problem+json", {"schema": {"$ref": "#/components/schemas/ErrorView"}})
