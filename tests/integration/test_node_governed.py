@@ -59,7 +59,7 @@ def counts(operator: httpx.Client, job: str) -> dict[str, int]:
 
 def owner(verb: str, farm: RunningFarm, folder: Path) -> str:
     """What `farm-node pause` or `resume` says to the card's owner."""
-    command = [sys.executable, "-m", "gpu_node.cli", verb, "--farm", farm.url, "--key", "key", "--name", "n1"]
+    command = [sys.executable, "-m", "gpu_node.cli", verb, "--farm", farm.url, "--home", "home"]
     said = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
     return said.stdout
 
