@@ -85,6 +85,7 @@ _GIVEN: dict[str, object] = {
     "format": "png",
     "sha256": hashlib.sha256(PICTURE).hexdigest(),
     "next": None,
+    "texts": {},
     "vram_bytes": 8 * GIB,
     "usable_bytes": 8 * GIB,
     "ram_bytes": 8 * GIB,

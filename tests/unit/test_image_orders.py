@@ -64,7 +64,7 @@ def test_the_web_uis_words_become_those_of_the_farm() -> None:
     )
     new = asked_image(wish, CATALOG.models["shotfarm-demo"], CATALOG)
     assert (new.prompt, new.negative) == (r"a \{red\} lamp, (blue)", "blurry")
-    assert (new.size, new.steps, new.guidance, new.sampler) == ("128x64", 9, 1.5, "euler")
+    assert (new.size, new.steps, new.guidance, new.sampler) == ("128x64", 9, 1.5, "euler_a")
     assert new.loras == (LoraWish(name="blueprint", weight=0.8, text_weight=0.5),)
 
 

@@ -480,8 +480,10 @@ def test_the_detail_tells_where_an_image_comes_from(scene: Scene) -> None:
     with browser(scene, "ana-key") as ana:
         page = ana.get(f"/jobs/{scene.job}/shots/0").text
         part = ana.get(f"/jobs/{scene.job}/shots/0", headers={"hx-request": "true"}).text
-    for words in ("a red mug", "tiny", "node-1", "denoise 2.0 s", "0.0139 Wh", "As written"):
+    for words in ("a red mug", "tiny", "node-1", " Wh", "As written"):
         assert words in page, words
+    # As much of what the node reported as may have passed since its lease began.
+    assert re.search(r"denoise \d", page)
     assert "<html" not in part
 
 

@@ -57,12 +57,14 @@ class Case(NamedTuple):
     #: Whether it shows any text of what the farm answers, and calls the farm at all.
     shows: bool = True
     calls: bool = True
+    #: Letters that it shows: of the name of a card, as many as one may have.
+    letters: int | None = None
 
 
 COMMANDS = {
     "run": Case(("run", "m.yaml", "--out", "pictures"), code=6),
-    "plan": Case(("plan", "m.yaml", "--farm", "--cards")),
-    "simulate": Case(("simulate", "m.yaml"), code=3),
+    "plan": Case(("plan", "m.yaml", "--farm", "--cards"), letters=200),
+    "simulate": Case(("simulate", "m.yaml"), code=3, letters=200),
     "render": Case(("render", "a mug", "--out", "mug.png"), shows=False, calls=False),
     "random": Case(("random", "--seed", "7", "--out", "pictures"), code=6),
     "import": Case(("import", "list.txt"), shows=False, calls=False),
@@ -222,7 +224,7 @@ def test_what_a_farm_says_is_shown_as_it_is(
     for text in (*_CHUNKS, *filter(sayable, WORST)):
         answers.text = text
         write_catalog(tmp_path, text)
-        check(farm(*case.words), case.code, *([text] if case.shows else []))
+        check(farm(*case.words), case.code, *([text[: case.letters]] if case.shows else []))
 
 
 def test_what_cards_have_measured_is_shown_as_it_is(farm: Farm, answers: AnsweringFarm) -> None:
@@ -240,7 +242,7 @@ def test_json_holds_every_text_exactly(name: str, farm: Farm, answers: Answering
         ran = farm(*case.words, "--json")
         assert ran.code == case.code
         if case.shows:
-            assert text in texts(json.loads(ran.out))
+            assert text[: case.letters] in texts(json.loads(ran.out))
 
 
 @pytest.mark.parametrize("name", [name for name, case in COMMANDS.items() if case.calls])

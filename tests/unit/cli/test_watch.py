@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 from contextlib import nullcontext
 from typing import Any
 
 import pytest
 
+from common.client.async_farm import AsyncFarm
 from common.errors import Conflict, FarmError, FitsNothing, SomeFailed, Unavailable
 from common.messages import CardFacts
 from common.units import GIB
@@ -161,10 +162,6 @@ class Scripted(FarmClient):
         super().__init__("http://127.0.0.1:1", None)
         self._answers = list(answers)
 
-    def events(self, *_: Any, **__: Any) -> Iterator[Any]:
-        """Something happens once."""
-        yield None
-
     def job(self, job_id: str) -> JobView:
         answer = self._answers.pop(0)
         if answer is None:
@@ -182,7 +179,15 @@ def test_a_watcher_waits_for_a_coordinator_that_is_started_again(
     assert capsys.readouterr().err.count("the farm does not answer; retrying") == 1
 
 
+class Eventful(AsyncFarm):
+    """Something happens once."""
+
+    async def events(self, *_: Any, **__: Any) -> AsyncIterator[Any]:
+        yield None
+
+
 def test_a_watcher_looks_again_when_something_happens(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watch, "AsyncFarm", Eventful)
     monkeypatch.setattr(watch, "_POLL_S", 0)
     monkeypatch.setattr(watch, "_LOOK_S", 3600)
     begun, done = job(done=1, running=3), job(status="done", done=4)
