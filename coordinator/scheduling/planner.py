@@ -227,7 +227,10 @@ def _amount(
     image_s = option.image_s if option.image_s is not None else option.expected_s
     if option.takers > 1 and 0 < own_s < batch_s:
         # All nodes together end a short job.
-        least_s = min(batch_s * _SHORTEST / 2, _FEW_PASSES * pass_size * (image_s or inf))
+        least_s = batch_s * _SHORTEST / 2
+        if not outlook.shares:
+            # Among several models, nodes would change theirs for so little.
+            least_s = min(least_s, _FEW_PASSES * pass_size * (image_s or inf))
         room_s = min(room_s, max(own_s, least_s))
     if image_s and room_s / image_s < pass_size:
         # A whole pass would end too late.
