@@ -58,7 +58,7 @@ def running_node(farm: ScriptedFarm, model: Path, folder: Path) -> Iterator[Node
     """A node process with the first card, which stays dead when it dies."""
     command = [sys.executable, "-m", "gpu_node.cli", "run", "--farm", farm.url, "--name", "n1"]
     command += ["--models", str(model.parent), "--home", "home"]
-    node = Node(command, folder)
+    node = Node(command, folder, {})
     try:
         yield node
     finally:

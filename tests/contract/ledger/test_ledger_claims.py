@@ -93,7 +93,8 @@ def test_an_older_incarnation_may_not_claim(bench: Bench) -> None:
 
 
 def test_a_node_that_never_joined_may_not_claim(bench: Bench) -> None:
-    stranger = Holder(bench, JoinedNode(node_id="stranger", incarnation=1, vram_class=8, lanes=("public",)))
+    facts = {"vram_class": 8, "lanes": ("public",), "owner": "farm", "terms": "owned"}
+    stranger = Holder(bench, JoinedNode(node_id="stranger", incarnation=1, **facts))
     with pytest.raises(NotFound, match="join"):
         stranger.claim()
 
