@@ -61,7 +61,8 @@ def test_the_page_leads_from_nothing_to_pictures(card: str, machine: Farmhouse) 
 
     with Image.open(machine.folder / "lighthouse.png") as picture:
         assert picture.size == (128, 128)
-    assert len(list((machine.folder / "pictures").rglob("*.png"))) == 4
+    assert (machine.folder / "pictures" / "contact-sheet.png").exists()
+    assert len(list((machine.folder / "pictures" / "coast").glob("*.png"))) == 4
 
 
 def write_files(folder: Path, card: str) -> None:

@@ -89,7 +89,7 @@ def test_the_web_uis_client_gets_images(house: Farmhouse, key: str) -> None:
     given = {"width": 128, "height": 128, "steps": 9, "cfg_scale": 1, "override_settings": model}
     result = api.txt2img(prompt="a (blue) lamp <lora:blueprint:0.8>", seed=5, batch_size=2, **given)
     assert [image.size for image in result.images] == [(128, 128)] * 2
-    assert (result.info["all_seeds"], result.info["sampler_name"]) == ([5, 6], "euler")
+    assert (result.info["all_seeds"], result.info["sampler_name"]) == ([5, 6], "euler_a")
     with pytest.raises(RuntimeError, match="does not have enable_hr"):
         api.txt2img(prompt="a lamp", enable_hr=True, **given)
     assert api.get_progress()["state"]["job_count"] == 0
