@@ -13,7 +13,7 @@ from hashlib import sha256
 from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 from common.celeryapp import Publisher
-from common.errors import Unavailable
+from common.errors import Misconfigured, Unavailable
 from common.nodes import queue_name
 from common.settings import Settings
 from coordinator.ledger import BrokerAccount
@@ -21,7 +21,9 @@ from coordinator.ledger import BrokerAccount
 #: Of farms before each node had a user of its own.
 _SHARED_USER = "farm-node"
 
-_RULES = ("-@all", "+ping", "+multi", "+exec", "+client|setinfo")
+_RULES = ("-@all", "+ping", "+multi", "+exec")
+#: A connection says so what library it is of. Redis knows it from 7.2 on.
+_SETINFO = "+client|setinfo"
 
 
 class BrokerUsers:
@@ -96,7 +98,11 @@ class BrokerUsers:
         kinds = ("binding", "binding_permanent")
         declared = " ".join(f"%W~_kombu.{kind}.{queue}" for queue in queues for kind in kinds)
         rules = [*_RULES, f"(+brpop +llen {taken})", f"(+sadd {declared})"]
-        self._publisher.define_user(self.name(account.node_id), ["on", f"#{account.digest}", *rules])
+        user, rules = self.name(account.node_id), ["on", f"#{account.digest}", *rules]
+        try:
+            self._publisher.define_user(user, [*rules, _SETINFO])
+        except Misconfigured:
+            self._publisher.define_user(user, rules)
 
     @property
     def _public(self) -> SplitResult:

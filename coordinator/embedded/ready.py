@@ -24,14 +24,19 @@ def is_healthy(settings: Settings) -> bool:
 
 
 def has_joined(name: str, settings: Settings) -> bool:
-    """Whether the node of this name is there; it may be paused or in quarantine, which it outlives."""
+    """Whether the node of this name is there; it may be paused or drained, or in quarantine."""
     operator = settings.keys.operator
     api = _api(local_url(settings), operator and operator.get_secret_value())
     try:
         nodes = api.get(list[NodeView], "/v1/nodes")
     except FarmError:
         return False
-    return any(node.name == name and node.state not in _AWAY for node in nodes)
+    return any(node.name == name and (node.state not in _AWAY or _is_drained(node)) for node in nodes)
+
+
+def _is_drained(node: NodeView) -> bool:
+    """Whether an operator keeps it offline, while its process waits to go on."""
+    return node.state == NodeState.OFFLINE and node.decided_by == "operator"
 
 
 @cache
