@@ -10,6 +10,7 @@ otherwise the folder of the run is kept.
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import sys
 import tempfile
@@ -177,6 +178,7 @@ def _run(folder: Path, options: argparse.Namespace) -> bool:
         little.write_text(_LITTLE)
         nodes = [{"name": name, "card": str(CARDS / card)} for name, card in NODES]
         nodes[0]["card"] = str(little)
+        os.environ["MANY_DUPLICATES"] = "1"
         target = Target.furnished(farm, options.engine, store=store, database_url=url, nodes=nodes)
         faults = (*FAULTS, *store_faults(store), *database_faults)
         try:
