@@ -138,14 +138,16 @@ class Fleet:
         return self.rows(query.where(batches.c.job_id == job).group_by(batches.c.id))
 
     def late_s(self, job: JobView, besides: str = "") -> list[float]:
-        """Seconds by which each node held leases longer than simulated: the load of the machine."""
-        late: defaultdict[str, float] = defaultdict(float)
+        """Seconds that each node took longer to its last image than simulated: the load of the machine."""
         assert job.took_s is not None
+        worked: defaultdict[str, float] = defaultdict(float)
+        ended: defaultdict[str, float] = defaultdict(float)
         for row in self.batches(job.id):
             known = SPEEDS[row.node_id][row.model]
-            took_s = (row.closed_at or job.submitted_at + job.took_s) - row.leased_at
-            late[row.node_id] += took_s - row.images * known.image_s - row.loads * known.load_s - HAND_OVER_S
-        return [max(0.0, seconds) for node, seconds in late.items() if node != besides]
+            worked[row.node_id] += row.images * known.image_s + row.loads * known.load_s + HAND_OVER_S
+            took_s = row.closed_at - job.submitted_at if row.closed_at else job.took_s
+            ended[row.node_id] = max(ended[row.node_id], took_s)
+        return [max(0.0, ended[node] - seconds) for node, seconds in worked.items() if node != besides]
 
     def warm_up(self) -> None:
         """Let every engine start, and the farm know its nodes as one that has rendered for long."""

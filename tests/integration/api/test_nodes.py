@@ -28,6 +28,7 @@ from common.messages import (
     Listen,
 )
 from common.node_keys import NodeKey
+from coordinator.embedded.ready import has_joined
 from gpu_node.agent.coordinator_client import Coordinator
 from gpu_node.credentials import Credentials, kept_identity, read_identity
 from gpu_node.doctor import examine
@@ -53,12 +54,16 @@ CARD = Path(__file__).parents[3] / "manifests/cards/gtx-1070.yaml"
 SIGNER = TicketSigner("ticket-key")
 
 
-def test_a_drained_node_gets_nothing_until_it_is_resumed(operator: httpx.Client, node: ScriptedNode):
+def test_a_drained_node_gets_nothing_until_it_is_resumed(
+    farm: RunningFarm, operator: httpx.Client, node: ScriptedNode
+):
     submit(operator)
     node_id = node.joined.node_id
     assert operator.post(f"/v1/nodes/{node_id}/drain").json()["state"] == "offline"
+    assert has_joined(node_id, farm.settings), "`farm up` waits for no drained node"
     assert node.claim(SIGNER.issue("public", 8).text, wait_s=0.1).lease is None
     assert operator.post(f"/v1/nodes/{node_id}/resume").json()["state"] == "ready"
+    assert has_joined(node_id, farm.settings)
     assert node.lease().shots
 
 

@@ -348,11 +348,9 @@ def test_two_owners_of_the_command_line_share_the_farm_whatever_their_jobs(
     assert serve(3) == ["studio"] * 3
     submitted_by(farm, "shop", 40)
 
+    assert "shop recently received less work than studio" in farm("explain", studio).out
     # A new job is served from the farm's next look ahead on, which a busy machine delays.
-    first = next(owner for _ in range(100) for owner in serve(1) if owner == "shop")
-    assert [first, *serve(1)] == ["shop"] * 2
-    ahead = "shop recently received less work than studio"
-    assert ahead in farm("explain", studio).out
+    assert any(serve(1) == ["shop"] for _ in range(100))
     assert {job["owner"] for job in told(farm, "jobs")} == {"studio", "shop"}
 
 
