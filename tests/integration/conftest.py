@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -53,12 +53,9 @@ def farm_of_each_store(
 
 
 @pytest.fixture(scope="session")
-def lasting_engine(
-    tmp_path_factory: pytest.TempPathFactory, warm_engines: Mapping[str, str]
-) -> Iterator[EngineClient]:
-    """One real engine for all modules of this worker."""
-    home = tmp_path_factory.mktemp("engine")
-    client = EngineClient(device="cpu", threads=1, home=home, environment=warm_engines)
+def lasting_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EngineClient]:
+    """One real engine for all modules of this worker: its start takes several seconds of processor."""
+    client = EngineClient(device="cpu", threads=1, home=tmp_path_factory.mktemp("engine"))
     yield client
     client.stop()
 
