@@ -91,8 +91,7 @@ _DAY_S = 86400.0
 
 
 def build_farm(settings: Settings, lead: Lead) -> Farm:
-    """A farm from its settings, not running yet. Raises Invalid, Misconfigured or Unavailable with what to
-    change."""
+    """A farm that does not run yet. Raises Invalid, Misconfigured or Unavailable with what to change."""
     check_settings(settings)
     settings = _with_ticket_key(settings)
     # The file of `farm models add` is told with its lines where it is wrong; the ledger has its entries.
@@ -101,19 +100,14 @@ def build_farm(settings: Settings, lead: Lead) -> Farm:
     tokenizers = Tokenizers(farm_catalog.catalog, settings.model_folders)
     timing = settings.timing
     ledger = Ledger(lead, _rules(settings, farm_catalog.catalog, tokenizers))
-    own_catalog = OwnCatalog(settings, ledger)
-    own_catalog.take_over()
-    farm_catalog.hold(ledger.catalog.added())
-    ledger.backlog.catalog_changed()
+    own_catalog = _own_catalog(ledger, farm_catalog, settings)
     keyring = Keyring(configured(settings.keys), ledger.keys.stored)
     keyring.reload()
     store = open_store(settings)
     store.probe()
     _judge_files(farm_catalog.catalog, store, settings)
     publisher = Publisher(settings.broker_url)
-    users = BrokerUsers(publisher, settings, ledger.nodes.broker_accounts)
-    with suppress(Unavailable):  # the dispatcher defines them once the broker answers
-        users.define()
+    users = _broker_users(ledger, publisher, settings)
     tickets = TicketSigner(settings.keys.ticket.get_secret_value())
     traffic = Traffic()
     threads = ThreadPools()
@@ -132,14 +126,9 @@ def build_farm(settings: Settings, lead: Lead) -> Farm:
         store=store,
         publisher=publisher,
         broker_users=users,
-        node_access=NodeAccess(
-            ledger.identities.admit, configured(settings.keys).get("node"), is_open=keyring.is_open
-        ),
+        node_access=_node_access(ledger, keyring, settings),
         claims=claims,
-        orders=Orders(
-            GroupedCalls(ledger.nodes.orders, threads.reads, every_s=_ORDERS_EVERY_S),
-            longest_wait_s=timing.claim_wait_s,
-        ),
+        orders=_orders(ledger, threads.reads, timing),
         event_streams=EventStreams(ledger, threads.events, longest_s=timing.stream_s),
         watches=Watches(ledger, threads.reads, longest_wait_s=timing.image_wait_s),
         heartbeats=GroupedCalls(
@@ -161,6 +150,32 @@ def build_farm(settings: Settings, lead: Lead) -> Farm:
         look_ahead=_look_ahead(ledger, claims, dispatching, timing),
         loops=_loops(ledger, publisher, store, keyring, settings),
     )
+
+
+def _own_catalog(ledger: Ledger, farm_catalog: FarmCatalog, settings: Settings) -> OwnCatalog:
+    """Takes over what changed in the operator's catalog file, so that the farm knows it."""
+    own_catalog = OwnCatalog(settings, ledger)
+    own_catalog.take_over()
+    farm_catalog.hold(ledger.catalog.added())
+    ledger.backlog.catalog_changed()
+    return own_catalog
+
+
+def _broker_users(ledger: Ledger, publisher: Publisher, settings: Settings) -> BrokerUsers:
+    users = BrokerUsers(publisher, settings, ledger.nodes.broker_accounts)
+    with suppress(Unavailable):  # the dispatcher defines them once the broker answers
+        users.define()
+    return users
+
+
+def _node_access(ledger: Ledger, keyring: Keyring, settings: Settings) -> NodeAccess:
+    node_key = configured(settings.keys).get("node")
+    return NodeAccess(ledger.identities.admit, node_key, is_open=keyring.is_open)
+
+
+def _orders(ledger: Ledger, thread: ThreadPool, timing: Timing) -> Orders:
+    asked = GroupedCalls(ledger.nodes.orders, thread, every_s=_ORDERS_EVERY_S)
+    return Orders(asked, longest_wait_s=timing.claim_wait_s)
 
 
 def _webhooks(ledger: Ledger, thread: ThreadPool, traffic: Traffic, settings: Settings) -> WebhookSender:

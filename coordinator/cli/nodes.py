@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from common.access_messages import LONGEST_INVITATION_S, NewInvitation
+from common.access_messages import LONGEST_INVITATION_S, IssuedInvitation, NewInvitation
 from common.commandline import Command, CommandGroup
 from common.errors import Invalid
 from common.key_messages import lane_name, node_name
@@ -127,6 +127,16 @@ def forget_command(
     _steer(node, "forget", "", settings, as_json)
 
 
+_InvitedTerms = Annotated[
+    Terms,
+    typer.Option(
+        "--terms",
+        metavar="TERMS",
+        help="Who pays: `owned` and `rented` cards cost the farm, also while idle; `volunteer` cards do not.",
+    ),
+]
+
+
 @node_app.command("invite", cls=Command)
 def invite_command(
     name: Annotated[
@@ -151,15 +161,7 @@ def invite_command(
             help="Lane that the node serves. Repeatable. Default: public.",
         ),
     ] = None,
-    terms: Annotated[
-        Terms,
-        typer.Option(
-            "--terms",
-            metavar="TERMS",
-            help="Who pays: `owned` and `rented` cards cost the farm, also while idle; "
-            "`volunteer` cards do not.",
-        ),
-    ] = "volunteer",
+    terms: _InvitedTerms = "volunteer",
     ttl: Annotated[
         Any,
         typer.Option(
@@ -194,7 +196,11 @@ def invite_command(
         issued = client.invite_node(new)
     if as_json:
         print_json(issued)
-        return
+    else:
+        _show_invitation(issued)
+
+
+def _show_invitation(issued: IssuedInvitation) -> None:
     lanes = f"lane {', '.join(issued.lanes)}"
     whose = f"{issued.name or 'a node'} of {issued.owner}, {issued.terms}, {lanes}"
     often = "once" if issued.uses == 1 else f"{issued.uses} times"

@@ -15,7 +15,7 @@ from common.keys import lease_token
 from common.messages import Claim, ClaimAnswer, Lease, LeasedShot, Nothing, Spent
 from common.states import AttemptState, BatchState, NodeEvent, NodeState, ShotEvent, ShotState
 from coordinator.ledger.costs import spent_columns
-from coordinator.ledger.deadlines import lease_deadline
+from coordinator.ledger.deadlines import LeaseDeadline, lease_deadline
 from coordinator.ledger.duplicates import in_progress
 from coordinator.ledger.fleet import may_claim
 from coordinator.ledger.next_shots import NextShots, failed_here
@@ -167,10 +167,6 @@ def _grant(
     placement = backlog.placement(option.work_key, member.card)
     assert isinstance(placement, Placement)
     estimate = reservation(member, option, len(rows), backlog.jobs[option.job_id], rules.rates)
-    work_s = None if option.expected_s is None else option.expected_s * len(rows)
-    due = lease_deadline(
-        rules.timing, write.now, load_s=option.load_s, work_s=work_s, pass_size=choice.pass_size
-    )
     batch = {
         "id": f"b-{secrets.token_hex(8)}",
         "node_id": member.id,
@@ -189,7 +185,7 @@ def _grant(
         "state": BatchState.LEASED.value,
         "leased_at": write.now,
         "expires_at": write.now + rules.timing.lease_s,
-        **due._asdict(),
+        **_due(write, rules, choice, len(rows))._asdict(),
         "estimate": estimate,
         "duplicates": duplicates,
         **spent_columns(Spent()),
@@ -215,6 +211,12 @@ def _grant(
     remaining = len(rows) + _part(backlog, member, option.lot, lane, taken)
     ahead = next_fetch(member, lane, option.model, backlog, write.now)
     return _lease(batch, ordered, remaining).model_copy(update={"prefetch": ahead})
+
+
+def _due(write: Write, rules: Rules, choice: Selection, images: int) -> LeaseDeadline:
+    expected_s, load_s = choice.option.expected_s, choice.option.load_s
+    work_s = None if expected_s is None else expected_s * images
+    return lease_deadline(rules.timing, write.now, load_s=load_s, work_s=work_s, pass_size=choice.pass_size)
 
 
 def _part(backlog: Backlog, member: Member, lot: Lot, lane: str, taken: int = 0) -> int:

@@ -52,7 +52,7 @@ class FlowSampler(FlowMatchEulerDiscreteScheduler):  # type: ignore[misc]
         return {"prev_sample": moved} if return_dict else (moved,)
 
     def _moved(self, latents: torch.Tensor, flow: torch.Tensor, at: int) -> torch.Tensor:
-        """The latents of the noise level behind that of number `at`."""
+        """The latents of the noise level behind that of number `at`; each sampler has its own."""
         raise NotImplementedError
 
     def _noise(self, latents: torch.Tensor) -> torch.Tensor:
