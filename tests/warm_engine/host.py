@@ -70,7 +70,7 @@ class Host:
         watched = os.pidfd_open(process)
         ended = partial(self._ended, process, watched, connection)
         self._selector.register(watched, selectors.EVENT_READ, ended)
-        self._selector.register(connection, selectors.EVENT_READ, partial(os.kill, process, signal.SIGKILL))
+        self._selector.register(connection, selectors.EVENT_READ, partial(_kill, process))
 
     def _ended(self, process: int, watched: int, connection: socket.socket) -> None:
         _, status = os.waitpid(process, 0)
@@ -80,6 +80,12 @@ class Host:
         # Not heard where the other end was killed.
         with connection, contextlib.suppress(OSError):
             connection.send(str(os.waitstatus_to_exitcode(status)).encode())
+
+
+def _kill(process: int) -> None:
+    # Both ends may have been reported at once, and its own first.
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(process, signal.SIGKILL)
 
 
 def _become_an_engine(request: dict[str, Any], files: list[int]) -> NoReturn:
