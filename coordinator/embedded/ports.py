@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import socket
+import tempfile
+import time
 from pathlib import Path
 
 from common.keys import write_private
 
 #: Below the range from which systems take ports for outgoing connections.
 _RANGE = (11_000, 21_000)
+#: For so long no other farm of this user is given a port that nothing listens on yet.
+_RESERVED_S = 900.0
 #: SeaweedFS' own parts look for a gRPC port this far above the HTTP port.
 GRPC_OFFSET = 10_000
 
@@ -33,12 +38,25 @@ def kept_ports(file: Path, names: tuple[str, ...]) -> dict[str, int]:
 
 
 def _another(name: str, taken: set[int]) -> int:
-    # Drawn at random: two farms that start at the same moment would both find the same first free port.
     draw = random.SystemRandom()
     while True:
         port = draw.randrange(*_RANGE)
-        if port not in taken and _usable(name, port):
+        if port not in taken and _usable(name, port) and _reserve(port):
             return port
+
+
+def _reserve(port: int) -> bool:
+    """Take `port` for this farm, unless another one took it and may not have got to listen on it."""
+    folder = Path(tempfile.gettempdir()) / f"shotfarm-ports-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    mark = folder / str(port)
+    try:
+        mark.touch(exist_ok=False)
+    except FileExistsError:
+        if time.time() - mark.stat().st_mtime < _RESERVED_S:
+            return False
+        mark.touch()
+    return True
 
 
 def _usable(name: str, port: int) -> bool:

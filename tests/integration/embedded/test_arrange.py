@@ -92,3 +92,15 @@ def test_a_port_is_kept_while_it_is_free_and_replaced_when_taken(tmp_path: Path)
         second = kept_ports(file, ("api", "valkey"))
     assert second["api"] != first["api"]
     assert second["valkey"] == first["valkey"]
+
+
+def test_farms_that_listen_on_nothing_yet_are_given_different_ports(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ten farms of three parts need 30 of 60 ports: drawn blindly, two would meet."""
+    first = kept_ports(tmp_path / "first.json", ("api",))["api"]
+    monkeypatch.setattr("coordinator.embedded.ports._RANGE", (first, first + 60))
+    farms = [kept_ports(tmp_path / f"{n}.json", ("api", "valkey", "metrics")) for n in range(10)]
+    given = [port for farm in farms for port in farm.values()]
+    assert len(set(given)) == len(given)
+    assert first not in given
