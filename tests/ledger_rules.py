@@ -4,32 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from datetime import UTC, date, datetime
+from functools import cached_property
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, Table, select
+from sqlalchemy import Connection, select
 
 from common.states import AttemptState, ShotState
 from coordinator.ledger import Ledger
 from coordinator.ledger.fleet import members
-from coordinator.ledger.schema import (
-    ATTEMPT_PHASES,
-    attempts,
-    batches,
-    daily_tallies,
-    deleted_images,
-    events,
-    images,
-    job_counts,
-    jobs,
-    monthly_charges,
-    nodes,
-    removals,
-    shots,
-    tallies,
-    waiting,
-    wants,
-)
+from coordinator.ledger.schema import ATTEMPT_PHASES, metadata
 from coordinator.ledger.tallies import Tally
 from coordinator.ledger.transitions import counted_as
 from coordinator.scheduling.backlog import Backlog
@@ -42,44 +26,63 @@ from coordinator.scheduling.work import Line
 _CLOSE, _NOTHING = 1e-6, 1e-9
 
 
+class _Books:
+    """The rows of each table, by its name; none is read twice."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+
+    def __getattr__(self, table: str) -> list[Any]:
+        rows = list(self.connection.execute(select(metadata.tables[table])))
+        setattr(self, table, rows)
+        return rows
+
+    @cached_property
+    def by_day(self) -> dict[tuple[Any, ...], float]:
+        return _counted_by_day(self)
+
+
 def check_ledger(ledger: Ledger) -> None:
     """Looks while nobody writes, so the ledger may be that of a farm at work."""
     with ledger.transactions.backlog() as backlog, ledger.transactions.read() as connection:
-        _check_shots(connection)
-        _check_nodes(connection)
-        _check_backlog(connection, backlog)
+        books = _Books(connection)
+        _check_shots(books)
+        _check_nodes(books)
+        _check_backlog(books, backlog)
         _check_order(backlog)
         _check_choices(backlog, ledger)
-        _check_sums(connection)
-        _check_charges(connection)
-        _check_events(connection)
+        _check_sums(books)
+        _check_charges(books)
+        _check_events(books)
 
 
-def _check_events(connection: Connection) -> None:
+def _check_events(books: _Books) -> None:
     """No event tells of a shot, attempt or batch that was removed."""
-    known = {row.id for table in (jobs, shots, attempts, batches, nodes) for row in _rows(connection, table)}
-    assert {row.subject for row in _rows(connection, events)} <= known
+    known = {
+        row.id
+        for rows in (books.jobs, books.shots, books.attempts, books.batches, books.nodes)
+        for row in rows
+    }
+    assert {row.subject for row in books.events} <= known
 
 
-def _check_sums(connection: Connection) -> None:
+def _check_sums(books: _Books) -> None:
     """Every counter that is kept with each commit is what its raw rows, and those thinned, add up to."""
-    kept = {tuple(row[:-1]): row.value for row in _rows(connection, tallies) if abs(row.value) > _NOTHING}
-    counted = {tuple(key): value for key, value in _recounted(connection).items() if abs(value) > _NOTHING}
+    kept = {tuple(row[:-1]): row.value for row in books.tallies if abs(row.value) > _NOTHING}
+    counted = {tuple(key): value for key, value in _recounted(books).items() if abs(value) > _NOTHING}
     assert kept.keys() == counted.keys()
     assert kept == pytest.approx(counted, rel=_CLOSE)
-    _check_bills(connection)
-    paid = Counter(row.job_id for table in (images, deleted_images) for row in _rows(connection, table))
-    assert {row.id: row.rendered for row in _rows(connection, jobs) if row.rendered} == paid
-    state = {row.id: row.state for row in _rows(connection, shots)}
+    _check_bills(books)
+    paid = Counter(row.job_id for row in (*books.images, *books.deleted_images))
+    assert {row.id: row.rendered for row in books.jobs if row.rendered} == paid
+    state = {row.id: row.state for row in books.shots}
     wanted = Counter(
-        (row.job_id, counted_as(state[row.shot_id], row.accepted))
-        for row in _rows(connection, wants)
-        if not row.again
+        (row.job_id, counted_as(state[row.shot_id], row.accepted)) for row in books.wants if not row.again
     )
     wanted += Counter(
-        (row.job_id, row.kind) for row in _rows(connection, removals) if not row.again and row.redo_id is None
+        (row.job_id, row.kind) for row in books.removals if not row.again and row.redo_id is None
     )
-    counts = _rows(connection, job_counts)
+    counts = books.job_counts
     wanted += Counter({(row.job_id, row.state): row.thinned for row in counts})
     assert {(row.job_id, row.state): row.shots for row in counts if row.shots} == wanted
 
@@ -94,15 +97,15 @@ _USES = {
 }
 
 
-def _check_charges(connection: Connection) -> None:
+def _check_charges(books: _Books) -> None:
     """The charges of each month and owner are what settled attempts and closed batches took."""
     expected: Counter[Any] = Counter()
-    for (day, owner, kind, *labels), value in tallied_by_day(connection).items():
+    for (day, owner, kind, *labels), value in books.by_day.items():
         if day is not None and kind in ("use_seconds", "use_cost"):
             expected[f"{day:%Y-%m}", owner, *labels, kind] += value
     found: Counter[Any] = Counter()
     idle: Counter[Any] = Counter()
-    for row in _rows(connection, monthly_charges):
+    for row in books.monthly_charges:
         assert row.rejected >= 0
         if row.use == "idle":
             idle[row.node_id] += row.cost
@@ -114,43 +117,41 @@ def _check_charges(connection: Connection) -> None:
         for key in [key for key, value in sums.items() if abs(value) <= _NOTHING]:
             del sums[key]
     assert found == pytest.approx(expected, rel=_CLOSE)
-    assert +idle == pytest.approx(
-        +Counter({row.id: row.idle_cost for row in _rows(connection, nodes)}), rel=_CLOSE
-    )
+    assert +idle == pytest.approx(+Counter({row.id: row.idle_cost for row in books.nodes}), rel=_CLOSE)
 
 
-def _check_bills(connection: Connection) -> None:
+def _check_bills(books: _Books) -> None:
     """A job has cost what its rows say; once it is thinned, those of its owner do, with the daily sums."""
     paid: Counter[str] = Counter()
-    for row in _rows(connection, attempts):
+    for row in books.attempts:
         paid[row.job_id] += row.cost + row.storage_cost
-    for row in _rows(connection, batches):
+    for row in books.batches:
         paid[row.job_id] += row.load_cost + row.lost_cost
     theirs: Counter[str] = Counter()
-    for row in _rows(connection, daily_tallies):
+    for row in books.daily_tallies:
         theirs[row.owner] += row.value * (row.kind == "cost")
     bills: Counter[str] = Counter()
-    for job in _rows(connection, jobs):
+    for job in books.jobs:
         bills[job.owner] += job.cost
         theirs[job.owner] += paid[job.id]
         assert job.thinning_at or job.cost == pytest.approx(paid[job.id], rel=_CLOSE)
     assert theirs == pytest.approx(bills, rel=_CLOSE, abs=_NOTHING)
 
 
-def _recounted(connection: Connection) -> Counter[Any]:
+def _recounted(books: _Books) -> Counter[Any]:
     """The tallies, counted over all attempts and batches, those thinned among them."""
     found: Counter[Any] = Counter()
-    for row in _rows(connection, attempts):
+    for row in books.attempts:
         if row.state == AttemptState.RUNNING:
             found[Tally("running", row.model, row.lane, row.vram_class)] += 1
-    for (_, _, *tally), value in tallied_by_day(connection).items():
+    for (_, _, *tally), value in books.by_day.items():
         found[Tally(*tally)] += value
-    for image in (*_rows(connection, images), *_rows(connection, deleted_images)):
+    for image in (*books.images, *books.deleted_images):
         if image.rejected_at is not None:
             labels = image.model, image.lane, image.vram_class
             found[Tally("rejected_images", *labels)] += 1
             found[Tally("rejected_cost", *labels)] += image.cost
-    for job in _rows(connection, jobs):
+    for job in books.jobs:
         found[Tally("owner_cost", "", "", 0, job.owner)] += job.cost
         found[Tally("owner_images", "", "", 0, job.owner)] += job.rendered
     return found
@@ -161,9 +162,13 @@ def tallied_by_day(connection: Connection) -> dict[tuple[Any, ...], float]:
 
     Those thinned are in the daily sums.
     """
+    return _Books(connection).by_day
+
+
+def _counted_by_day(books: _Books) -> dict[tuple[Any, ...], float]:
     found: Counter[Any] = Counter()
-    owners = {row.id: row.owner for row in _rows(connection, jobs)}
-    for row in _rows(connection, attempts):
+    owners = {row.id: row.owner for row in books.jobs}
+    for row in books.attempts:
         of_day, labels = (_day(row.settled_at), owners[row.job_id]), (row.model, row.lane, row.vram_class)
         if row.state not in (AttemptState.RUNNING, AttemptState.DELIVERED):
             cancelled = row.failure == "cancelled"
@@ -178,7 +183,7 @@ def tallied_by_day(connection: Connection) -> dict[tuple[Any, ...], float]:
         for kind in ("cost", "electricity", "volunteered"):
             found[*of_day, kind, *labels, "render"] += getattr(row, kind)
         found[*of_day, "cost", *labels, "storage"] += row.storage_cost
-    for row in _rows(connection, batches):
+    for row in books.batches:
         of_day, labels = (_day(row.closed_at), owners[row.job_id]), (row.model, row.lane, row.vram_class)
         found[*of_day, "loads", *labels, ""] += row.loads
         if row.outcome is not None:
@@ -191,7 +196,7 @@ def tallied_by_day(connection: Connection) -> dict[tuple[Any, ...], float]:
                 found[*of_day, kind, *labels, label] += getattr(row, f"{part}_{kind}")
             found[*of_day, "use_seconds", *labels, label] += getattr(row, f"{part}_s")
             found[*of_day, "use_cost", *labels, label] += getattr(row, f"{part}_cost")
-    for *key, value in _rows(connection, daily_tallies):
+    for *key, value in books.daily_tallies:
         found[tuple(key)] += value
     return {key: value for key, value in found.items() if value}
 
@@ -200,13 +205,9 @@ def _day(at: float | None) -> date | None:
     return None if at is None else datetime.fromtimestamp(at, UTC).date()
 
 
-def _rows(connection: Connection, table: Table) -> list[Any]:
-    return list(connection.execute(select(table)))
-
-
-def _check_shots(connection: Connection) -> None:
-    state = {row.id: row.state for row in _rows(connection, shots)}
-    tried = _rows(connection, attempts)
+def _check_shots(books: _Books) -> None:
+    state = {row.id: row.state for row in books.shots}
+    tried = books.attempts
     open_attempts = Counter(
         (row.shot_id, row.state)
         for row in tried
@@ -217,7 +218,7 @@ def _check_shots(connection: Connection) -> None:
         (shot_id, now) for shot_id, now in state.items() if now in (ShotState.RUNNING, ShotState.DELIVERED)
     }
     # It is in two live leases only if all of them but one are marked as duplicates, and delivered once.
-    marked = {row.id for row in _rows(connection, batches) if row.duplicates is not None}
+    marked = {row.id for row in books.batches if row.duplicates is not None}
     unmarked = Counter(
         row.shot_id for row in tried if row.state == AttemptState.RUNNING and row.batch_id not in marked
     )
@@ -227,24 +228,24 @@ def _check_shots(connection: Connection) -> None:
     copies = Counter(row.shot_id for row in tried if row.batch_id in marked)
     assert max(copies.values(), default=0) <= 1
     # What a job removed it does not want again.
-    wanting = {(row.job_id, row.shot_id) for row in _rows(connection, wants)}
-    assert wanting.isdisjoint((row.job_id, row.shot_id) for row in _rows(connection, removals))
+    wanting = {(row.job_id, row.shot_id) for row in books.wants}
+    assert wanting.isdisjoint((row.job_id, row.shot_id) for row in books.removals)
     # No deleted picture's key is used again.
-    gone = Counter(row.shot_id for row in _rows(connection, deleted_images))
-    assert gone == Counter({row.id: row.deletions for row in _rows(connection, shots) if row.deletions})
-    keys = {row.key for row in _rows(connection, images)}
-    assert keys.isdisjoint(row.key for row in _rows(connection, deleted_images))
+    gone = Counter(row.shot_id for row in books.deleted_images)
+    assert gone == Counter({row.id: row.deletions for row in books.shots if row.deletions})
+    keys = {row.key for row in books.images}
+    assert keys.isdisjoint(row.key for row in books.deleted_images)
     # An image is stored for every shot that is done, and for no other.
-    stored = {row.shot_id for row in _rows(connection, images)}
+    stored = {row.shot_id for row in books.images}
     assert stored == {id_ for id_, now in state.items() if now == "done"}
     # Attempts run in leased batches only.
-    leased = {row.id for row in _rows(connection, batches) if row.state == "leased"}
+    leased = {row.id for row in books.batches if row.state == "leased"}
     assert {row.batch_id for row in tried if row.state == "running"} <= leased
 
 
-def _check_nodes(connection: Connection) -> None:
-    fleet = {row.id: row for row in _rows(connection, nodes)}
-    held = Counter(row.node_id for row in _rows(connection, batches) if row.state == "leased")
+def _check_nodes(books: _Books) -> None:
+    fleet = {row.id: row for row in books.nodes}
+    held = Counter(row.node_id for row in books.batches if row.state == "leased")
     # A node holds at most one lease, and is busy, draining or tested while it does.
     assert not held or max(held.values()) == 1
     tested = {id_ for id_, row in fleet.items() if row.state == "selftest"}
@@ -253,20 +254,18 @@ def _check_nodes(connection: Connection) -> None:
     for row in fleet.values():
         assert row.state == "paused" or (row.state in ("quarantined", "selftest")) == bool(row.distrusted_at)
     # The batch of a test is one shot.
-    shots_held = Counter(row.node_id for row in _rows(connection, attempts) if row.state == "running")
+    shots_held = Counter(row.node_id for row in books.attempts if row.state == "running")
     assert all(shots_held[id_] <= 1 for id_ in tested)
 
 
-def _check_backlog(connection: Connection, backlog: Backlog) -> None:
+def _check_backlog(books: _Books, backlog: Backlog) -> None:
     """What the memory counts is what the tables hold, and nothing waits that no live job wants."""
-    rows = {row.id: row for row in _rows(connection, shots)}
-    intents = {row.id: row.intent for row in _rows(connection, jobs)}
-    taking_part = {
-        row.id for row in _rows(connection, jobs) if row.intent == "active" and row.thinning_at is None
-    }
+    rows = {row.id: row for row in books.shots}
+    intents = {row.id: row.intent for row in books.jobs}
+    taking_part = {row.id for row in books.jobs if row.intent == "active" and row.thinning_at is None}
     expected: Counter[Line] = Counter()
     wanted, waits = set(), set()
-    for want in _rows(connection, wants):
+    for want in books.wants:
         row = rows[want.shot_id]
         if intents[want.job_id] != "cancelled":
             wanted.add(row.id)
@@ -275,18 +274,18 @@ def _check_backlog(connection: Connection, backlog: Backlog) -> None:
         if row.state == "waiting" and not want.again:
             waits.add((want.job_id, row.work_key, row.min_class, row.crashes, want.position, row.id))
     assert backlog.lines == +expected
-    assert {tuple(row) for row in _rows(connection, waiting)} == waits
+    assert {tuple(row) for row in books.waiting} == waits
     assert {row.id for row in rows.values() if row.state == "waiting"} <= wanted
-    assert backlog.nodes() == members(connection)
-    held = {row.id: row.node_id for row in _rows(connection, batches) if row.state == "leased"}
-    left = Counter(row.batch_id for row in _rows(connection, attempts) if row.state == "running")
+    assert backlog.nodes() == members(books.connection)
+    held = {row.id: row.node_id for row in books.batches if row.state == "leased"}
+    left = Counter(row.batch_id for row in books.attempts if row.state == "running")
     running = {batch.id: (node_id, batch.left) for node_id, batch in backlog.running.items()}
     assert running.keys() <= held.keys()
     assert {id_: each for id_, each in running.items() if each[1]} == {
         id_: (held[id_], images) for id_, images in left.items()
     }
     told_s = Counter[str]()
-    for row in _rows(connection, attempts):
+    for row in books.attempts:
         told_s[row.batch_id] += row.encode_s + row.denoise_s + row.decode_s
     for batch in backlog.running.values():
         assert batch.told_s == pytest.approx(told_s[batch.id])

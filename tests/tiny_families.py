@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, Concatenate, ParamSpec
 
 from tests.tiny import VAE, byte_tokenizer, qwen3, save_z_image
 
+P = ParamSpec("P")
 _CLIP_LENGTH = 77
 #: Of a transformer of FLUX's kind.
 _TRANSFORMER = {
@@ -20,12 +22,25 @@ _TRANSFORMER = {
 _FLUX = {"in_channels": 32, "joint_attention_dim": 24, "axes_dims_rope": (4, 6, 6)}
 
 
-def save_sd15(folder: Path, width: int = 32) -> Path:
-    import diffusers
-    import torch
+def _saving(build: Callable[P, Any]) -> Callable[Concatenate[Path, P], Path]:
+    """`build` as a function that saves the pipeline to a folder; its weights are the same each time."""
 
-    torch.manual_seed(0)
-    pipe = diffusers.StableDiffusionPipeline(
+    @wraps(build)
+    def save(folder: Path, *args: P.args, **settings: P.kwargs) -> Path:
+        import torch
+
+        torch.manual_seed(0)
+        build(*args, **settings).save_pretrained(str(folder))
+        return folder
+
+    return save
+
+
+@_saving
+def save_sd15(width: int = 32) -> Any:
+    import diffusers
+
+    return diffusers.StableDiffusionPipeline(
         vae=diffusers.AutoencoderKL(**VAE, latent_channels=4),
         text_encoder=clip_encoder(width),
         tokenizer=clip_tokenizer(),
@@ -35,16 +50,14 @@ def save_sd15(folder: Path, width: int = 32) -> Path:
         feature_extractor=None,
         requires_safety_checker=False,
     )
-    return _saved(pipe, folder)
 
 
-def save_sdxl(folder: Path, widths: tuple[int, int] = (32, 64)) -> Path:
+@_saving
+def save_sdxl(widths: tuple[int, int] = (32, 64)) -> Any:
     import diffusers
-    import torch
 
-    torch.manual_seed(0)
     projected = 32
-    pipe = diffusers.StableDiffusionXLPipeline(
+    return diffusers.StableDiffusionXLPipeline(
         vae=diffusers.AutoencoderKL(**VAE, latent_channels=4),
         text_encoder=clip_encoder(widths[0]),
         # Of another width, as in SDXL: whoever takes a checkpoint apart tells the encoders by it.
@@ -60,20 +73,18 @@ def save_sdxl(folder: Path, widths: tuple[int, int] = (32, 64)) -> Path:
         scheduler=diffusers.EulerDiscreteScheduler(),
         add_watermarker=False,
     )
-    return _saved(pipe, folder)
 
 
-def save_klein(folder: Path, *, width: int = 16) -> Path:
+@_saving
+def save_klein(*, width: int = 16) -> Any:
     """With a text encoder of this width."""
     import diffusers
-    import torch
     from transformers import Qwen3ForCausalLM
 
-    torch.manual_seed(0)
     tokenizer = byte_tokenizer()
     # The pipeline reads the layers 9, 18 and 27.
     encoder = Qwen3ForCausalLM(qwen3(len(tokenizer), width=width, layers=28))
-    pipe = diffusers.Flux2KleinPipeline(
+    return diffusers.Flux2KleinPipeline(
         scheduler=diffusers.FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True),
         vae=diffusers.AutoencoderKLFlux2(**VAE, latent_channels=4),
         text_encoder=encoder,
@@ -87,16 +98,14 @@ def save_klein(folder: Path, *, width: int = 16) -> Path:
         ),
         is_distilled=True,
     )
-    return _saved(pipe, folder)
 
 
-def save_flux1(folder: Path) -> Path:
+@_saving
+def save_flux1() -> Any:
     import diffusers
-    import torch
 
-    torch.manual_seed(0)
     tokenizer = _t5_tokenizer()
-    pipe = diffusers.FluxPipeline(
+    return diffusers.FluxPipeline(
         scheduler=diffusers.FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True),
         vae=_flux_vae(),
         text_encoder=clip_encoder(32),
@@ -110,16 +119,14 @@ def save_flux1(folder: Path) -> Path:
             guidance_embeds=True,
         ),
     )
-    return _saved(pipe, folder)
 
 
-def save_chroma(folder: Path) -> Path:
+@_saving
+def save_chroma() -> Any:
     import diffusers
-    import torch
 
-    torch.manual_seed(0)
     tokenizer = _t5_tokenizer()
-    pipe = diffusers.ChromaPipeline(
+    return diffusers.ChromaPipeline(
         scheduler=diffusers.FlowMatchEulerDiscreteScheduler(shift=3.0),
         vae=_flux_vae(),
         text_encoder=_t5_encoder(len(tokenizer), 24),
@@ -132,15 +139,13 @@ def save_chroma(folder: Path) -> Path:
             approximator_layers=1,
         ),
     )
-    return _saved(pipe, folder)
 
 
-def save_qwen_image(folder: Path) -> Path:
+@_saving
+def save_qwen_image() -> Any:
     import diffusers
-    import torch
     from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
-    torch.manual_seed(0)
     tokenizer = byte_tokenizer()
     config = Qwen2_5_VLConfig(
         text_config={
@@ -163,7 +168,7 @@ def save_qwen_image(folder: Path) -> Path:
         },
     )
     channels = 4
-    pipe = diffusers.QwenImagePipeline(
+    return diffusers.QwenImagePipeline(
         scheduler=diffusers.FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True),
         vae=diffusers.AutoencoderKLQwenImage(
             base_dim=8,
@@ -185,12 +190,6 @@ def save_qwen_image(folder: Path) -> Path:
             axes_dims_rope=(4, 6, 6),
         ),
     )
-    return _saved(pipe, folder)
-
-
-def _saved(pipe: Any, folder: Path) -> Path:
-    pipe.save_pretrained(str(folder))
-    return folder
 
 
 #: By family of the catalog: whoever adds a family adds its twin, and the tests try it.

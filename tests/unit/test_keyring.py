@@ -14,15 +14,9 @@ from common.scopes import Scope
 from common.settings import Keys
 from coordinator.keyring import ANYONE, Keyring, configured
 from coordinator.ledger import StoredKey
+from tests.clock import Clock
 
 NOW = 1_800_000_000.0
-
-
-class Clock:
-    now = NOW
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def key(name: str, secret: str, *, old: str | None = None, **fields: object) -> StoredKey:
@@ -39,14 +33,14 @@ def key(name: str, secret: str, *, old: str | None = None, **fields: object) -> 
 
 def ring(*stored: StoredKey, clock: Clock | None = None) -> Keyring:
     settings = configured(Keys(operator=SecretStr("operator-key"), node=SecretStr("node-key")))
-    now = clock or Clock()
+    now = clock or Clock(NOW)
     made = Keyring(settings, lambda: stored, clock=now, monotonic=now)
     made.reload()
     return made
 
 
 def test_an_address_that_guesses_is_told_to_wait_and_its_valid_keys_go_on() -> None:
-    clock = Clock()
+    clock = Clock(NOW)
     keys = ring(key("ana", "secret"), clock=clock)
     for _ in range(30):
         with pytest.raises(Unauthorised, match="unknown key"):
@@ -103,7 +97,7 @@ def test_a_farm_without_keys_is_open() -> None:
 
 
 def test_an_expired_key_and_a_revoked_one_say_so() -> None:
-    clock = Clock()
+    clock = Clock(NOW)
     made = ring(key("ana", "secret", expires_at=NOW + 60), key("bo", "gone", revoked_at=NOW), clock=clock)
     made.caller("Bearer secret")
     clock.now += 60
@@ -114,7 +108,7 @@ def test_an_expired_key_and_a_revoked_one_say_so() -> None:
 
 
 def test_the_old_key_is_valid_for_its_grace() -> None:
-    clock = Clock()
+    clock = Clock(NOW)
     made = ring(key("ana", "new", old="old", old_until=NOW + 60), clock=clock)
     assert made.caller("Bearer old") == made.caller("Bearer new")
     clock.now += 60
@@ -131,7 +125,7 @@ def test_the_old_key_of_a_revoked_one_says_so_too() -> None:
 
 def test_a_revoked_key_ends_where_it_is_read_anew() -> None:
     stored = [key("ana", "secret")]
-    made = Keyring({"operator": "x"}, lambda: stored, clock=Clock())
+    made = Keyring({"operator": "x"}, lambda: stored, clock=Clock(NOW))
     made.reload()
     made.caller("Bearer secret")
     stored[0] = key("ana", "secret", revoked_at=NOW - 1)
@@ -141,7 +135,7 @@ def test_a_revoked_key_ends_where_it_is_read_anew() -> None:
 
 
 def test_calls_beyond_the_rate_of_a_key_wait_for_their_turn() -> None:
-    clock = Clock()
+    clock = Clock(NOW)
     made = ring(key("ana", "secret", rate="2/minute"), key("bo", "other"), clock=clock)
     made.caller("Bearer secret")
     made.caller("Bearer secret")

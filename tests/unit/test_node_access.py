@@ -13,15 +13,8 @@ from common.keys import new_key
 from common.node_keys import NodeKey
 from coordinator.ledger import Introduction
 from coordinator.node_access import NodeAccess
+from tests.clock import Clock
 from tests.farm import key_of, proof
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 class Door:

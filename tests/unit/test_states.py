@@ -15,22 +15,18 @@ from common.states import (
     BATCH,
     NODE,
     SHOT,
-    AttemptEvent,
     AttemptState,
     BatchEvent,
     BatchState,
     Machine,
     NodeEvent,
     NodeState,
-    ShotEvent,
     ShotState,
 )
 
+MACHINES: tuple[Machine[Any, Any], ...] = (SHOT, ATTEMPT, BATCH, NODE)
 ALL: list[tuple[Machine[Any, Any], type[StrEnum], type[StrEnum]]] = [
-    (SHOT, ShotState, ShotEvent),
-    (ATTEMPT, AttemptState, AttemptEvent),
-    (BATCH, BatchState, BatchEvent),
-    (NODE, NodeState, NodeEvent),
+    (machine, type(machine.initial[0]), type(machine.transitions[0].event)) for machine in MACHINES
 ]
 FINAL = {
     "shot": set(),

@@ -44,6 +44,7 @@ from coordinator.ledger.schema import attempts, batches, events, metadata, nodes
 from coordinator.scheduling.placing import Placement
 from coordinator.scheduling.work import Line, OpenJob
 from tests.cards import card_facts
+from tests.clock import Clock
 
 #: A quarantine is short, since each of its sweeps takes the test a while.
 TIMING = Timing(quarantine_s=120)
@@ -53,14 +54,6 @@ AGE_S = 100_000.0
 SHA = "ab" * 32
 
 T = TypeVar("T")
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = START
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def shot(seed: int = 0, **fields: Any) -> Shot:
@@ -168,7 +161,7 @@ class Holder:
 class Bench:
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
-        self.clock = Clock()
+        self.clock = Clock(START)
         self.numbers = itertools.count()
         self.rules = Rules(timing=TIMING, rates=Money(), place=place)
         #: Whether nodes and leases are old enough for all that is told of them to be believed.

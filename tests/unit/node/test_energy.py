@@ -5,14 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gpu_node.energy import CounterMeter, DeclaredMeter, SampledMeter, SensorMissing, open_meter
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
+from tests.clock import Clock
 
 
 class Sensors:

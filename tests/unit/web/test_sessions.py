@@ -7,15 +7,9 @@ import pytest
 from common.errors import Unauthorised
 from coordinator.sign_in_links import SignInLinks
 from coordinator.web.sessions import OPEN, Session, Sessions
+from tests.clock import Clock
 
 OURS, THEIRS = Sessions("one secret"), Sessions("another secret")
-
-
-class Clock:
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def begun(sessions: Sessions, key_id: str = "k-1") -> Session:
@@ -67,7 +61,7 @@ def test_a_link_signs_in_once() -> None:
 
 
 def test_a_link_ends_after_its_time() -> None:
-    clock = Clock()
+    clock = Clock(0)
     links = SignInLinks(valid_s=600, monotonic=clock)
     early, late = links.issue("k-1"), links.issue("k-2")
     clock.now = 599.0

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from alembic import op
 from sqlalchemy import JSON
 
+from coordinator.ledger.migrations.additions import additions, column
 from coordinator.ledger.migrations.columns import must
 
 revision = "0002"
 down_revision = "0001"
 
-
-def upgrade() -> None:
-    op.add_column("nodes", must("missing_recipes", JSON, "{}"))
+upgrade, downgrade = additions(
+    column("nodes", must("missing_recipes", JSON, "{}")),
+)

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from alembic import op
 from sqlalchemy import Boolean
 
+from coordinator.ledger.migrations.additions import additions, column
 from coordinator.ledger.migrations.columns import may
 
 revision = "0012"
 down_revision = "0011"
 
-
-def upgrade() -> None:
-    op.add_column("jobs", may("eco", Boolean))
-
-
-def downgrade() -> None:
-    op.drop_column("jobs", "eco")
+upgrade, downgrade = additions(
+    column("jobs", may("eco", Boolean)),
+)

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from alembic import op
 from sqlalchemy import JSON
 
+from coordinator.ledger.migrations.additions import additions, column
 from coordinator.ledger.migrations.columns import must
 
 revision = "0013"
 down_revision = "0012"
 
-
-def upgrade() -> None:
-    op.add_column("jobs", must("exports", JSON, "[]"))
-
-
-def downgrade() -> None:
-    op.drop_column("jobs", "exports")
+upgrade, downgrade = additions(
+    column("jobs", must("exports", JSON, "[]")),
+)

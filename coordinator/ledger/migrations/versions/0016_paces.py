@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-from alembic import op
 from sqlalchemy import Double, Integer
 
+from coordinator.ledger.migrations.additions import additions, table
 from coordinator.ledger.migrations.columns import must, primary
 
 revision = "0016"
 down_revision = "0015"
 
-
-def upgrade() -> None:
-    op.create_table(
+upgrade, downgrade = additions(
+    table(
         "paces",
         *primary("card_type", "model", "recipe"),
         must("seconds", Double),
         must("width", Integer),
         must("height", Integer),
-    )
-
-
-def downgrade() -> None:
-    op.drop_table("paces")
+    ),
+)

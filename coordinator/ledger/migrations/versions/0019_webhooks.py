@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from alembic import op
 from sqlalchemy import JSON, BigInteger, Double, Integer, String, Text
 
+from coordinator.ledger.migrations.additions import additions, table
 from coordinator.ledger.migrations.columns import may, must, primary
 
 revision = "0019"
 down_revision = "0018"
 
-
-def upgrade() -> None:
-    op.create_table(
+upgrade, downgrade = additions(
+    table(
         "webhooks",
         *primary("id"),
         must("url", Text),
@@ -28,8 +27,5 @@ def upgrade() -> None:
         must("next_at", Double, "0"),
         must("given_up", Integer, "0"),
         must("answers", JSON, "[]"),
-    )
-
-
-def downgrade() -> None:
-    op.drop_table("webhooks")
+    ),
+)

@@ -2,36 +2,27 @@
 
 from __future__ import annotations
 
-from alembic import op
-from sqlalchemy import JSON, Column, Double, String
+from sqlalchemy import JSON, Double, String
+
+from coordinator.ledger.migrations.additions import additions, column, index, table
+from coordinator.ledger.migrations.columns import may, must, primary
 
 revision = "0021"
 down_revision = "0020"
 
 _TABLES = ("wants", "removals")
 
-
-def upgrade() -> None:
-    for table in _TABLES:
-        op.add_column(table, Column("group_name", String, nullable=False, server_default=""))
-        op.add_column(table, Column("axes", JSON, nullable=False, server_default="{}"))
-    op.add_column("jobs", Column("axes", JSON, nullable=False, server_default="{}"))
-    op.create_table(
+upgrade, downgrade = additions(
+    *(column(name, must("group_name", String, "")) for name in _TABLES),
+    *(column(name, must("axes", JSON, "{}")) for name in (*_TABLES, "jobs")),
+    table(
         "idempotency_keys",
-        Column("caller", String, primary_key=True),
-        Column("key", String, primary_key=True),
-        Column("digest", String, nullable=False),
-        Column("job_id", String, nullable=False),
-        Column("at", Double, nullable=False),
-        Column("result", JSON),
-    )
-    op.create_index("idempotency_keys_by_age", "idempotency_keys", ["at"])
-    op.create_index("idempotency_keys_by_job", "idempotency_keys", ["job_id"])
-
-
-def downgrade() -> None:
-    op.drop_table("idempotency_keys")
-    op.drop_column("jobs", "axes")
-    for table in _TABLES:
-        op.drop_column(table, "axes")
-        op.drop_column(table, "group_name")
+        *primary("caller", "key"),
+        must("digest", String),
+        must("job_id", String),
+        must("at", Double),
+        may("result", JSON),
+    ),
+    index("idempotency_keys_by_age", "idempotency_keys", "at"),
+    index("idempotency_keys_by_job", "idempotency_keys", "job_id"),
+)

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from alembic import op
-from sqlalchemy import JSON, Column
+from sqlalchemy import JSON
+
+from coordinator.ledger.migrations.additions import additions, column
+from coordinator.ledger.migrations.columns import must
 
 revision = "0024"
 down_revision = "0023"
 
-
-def upgrade() -> None:
-    op.add_column("nodes", Column("fetch_s", JSON, nullable=False, server_default="{}"))
-
-
-def downgrade() -> None:
-    op.drop_column("nodes", "fetch_s")
+upgrade, downgrade = additions(
+    column("nodes", must("fetch_s", JSON, "{}")),
+)

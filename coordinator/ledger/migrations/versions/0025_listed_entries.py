@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from alembic import op
-from sqlalchemy import Column, String
+from sqlalchemy import String
+
+from coordinator.ledger.migrations.additions import additions, column
+from coordinator.ledger.migrations.columns import must
 
 revision = "0025"
 down_revision = "0024"
 
-
-def upgrade() -> None:
-    op.add_column("catalog_entries", Column("listed_by", String, nullable=False, server_default=""))
-
-
-def downgrade() -> None:
-    op.drop_column("catalog_entries", "listed_by")
+upgrade, downgrade = additions(
+    column("catalog_entries", must("listed_by", String, "")),
+)

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from alembic import op
+from coordinator.ledger.migrations.additions import additions, index
 
 revision = "0026"
 down_revision = "0025"
 
-
-def upgrade() -> None:
-    op.create_index("images_by_node", "images", ["node_id", "stored_at"])
-
-
-def downgrade() -> None:
-    op.drop_index("images_by_node", "images")
+upgrade, downgrade = additions(
+    index("images_by_node", "images", "node_id", "stored_at"),
+)

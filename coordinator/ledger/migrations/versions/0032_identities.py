@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from alembic import op
 from sqlalchemy import JSON, Double, Integer, String
 
+from coordinator.ledger.migrations.additions import additions, column, index, table
 from coordinator.ledger.migrations.columns import may, must, primary
 
 revision = "0032"
 down_revision = "0031"
 
-
-def upgrade() -> None:
-    op.create_table(
+upgrade, downgrade = additions(
+    column("nodes", must("broker_digest", String, "")),
+    table(
         "identities",
         *primary("public_key"),
         must("node", String),
@@ -23,9 +23,9 @@ def upgrade() -> None:
         must("created_at", Double),
         may("ended_at", Double),
         must("ending", String, ""),
-    )
-    op.create_index("identities_of_node", "identities", ["node"])
-    op.create_table(
+    ),
+    index("identities_of_node", "identities", "node"),
+    table(
         "invitations",
         *primary("public_key"),
         may("name", String),
@@ -36,12 +36,5 @@ def upgrade() -> None:
         must("created_at", Double),
         must("created_by", String),
         must("expires_at", Double),
-    )
-    op.add_column("nodes", must("broker_digest", String, ""))
-
-
-def downgrade() -> None:
-    op.drop_column("nodes", "broker_digest")
-    op.drop_table("invitations")
-    op.drop_index("identities_of_node", "identities")
-    op.drop_table("identities")
+    ),
+)

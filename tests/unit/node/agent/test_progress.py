@@ -7,16 +7,9 @@ import pytest
 from common.messages import Lease
 from gpu_node.agent.progress import Progress
 from gpu_node.energy import CounterMeter, DeclaredMeter
+from tests.clock import Clock
 
 LEASE = Lease(batch_id="b-1", token="t-1", model="m", recipe="r", pass_size=1, shots=())
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture
