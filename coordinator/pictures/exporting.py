@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 from importlib.metadata import version
+from typing import TYPE_CHECKING
 
 from PIL import Image
 
@@ -12,9 +13,12 @@ from common.errors import NotFound, Unavailable
 from common.infotext import farm_json, infotext
 from common.storage import Store, Stored
 from common.views import ExportedFile
-from coordinator.ledger import StoredImage
 from coordinator.pictures.encode import CONTENT_TYPES, encoded
 from coordinator.pictures.framing import framed
+
+if TYPE_CHECKING:
+    # Ingest needs no database: importing one would take it half its start.
+    from coordinator.ledger import StoredImage
 
 _VERSION = version("shotfarm")
 
