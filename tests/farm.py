@@ -44,6 +44,7 @@ from coordinator.ledger import Candidate, Lead, Replaced, open_engine
 from coordinator.service import FarmServer, build_farm, listen, serve
 from tests import waiting
 from tests.cards import card_facts
+from tests.ledgers import furnish_ledger
 
 DEADLINE_S = waiting.PATIENCE_S
 
@@ -96,6 +97,8 @@ class RunningFarm:
             headers={"authorization": f"Bearer {key}"},
             timeout=DEADLINE_S,
             trust_env=False,
+            # Certificates take longer to read than most calls.
+            verify=False,
         )
 
 
@@ -143,6 +146,7 @@ def running_farm(folder: Path, broker_url: str, **changes: Any) -> Iterator[Runn
         "storage": Storage(url=f"file:{folder / 'pictures'}"),
     }
     settings = Settings(**given | changes)
+    furnish_ledger(settings.database)
     lead = _lead(settings)
     listener = listen(settings)
     settings = settings.model_copy(update={"port": listener.getsockname()[1]})

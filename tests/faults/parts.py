@@ -30,6 +30,7 @@ from tests.faults.engines import model_of, with_engine
 from tests.faults.evidence import Evidence, Row, evidence_of
 from tests.faults.rules import COMMON_RULES
 from tests.faults.target import TIMING
+from tests.ledgers import furnish_ledger
 from tests.waiting import PATIENCE_S, until
 
 KEYS = {role: f"{role}-key" for role in ("operator", "node", "ingest", "ticket")}
@@ -236,6 +237,7 @@ def farm_of_parts(
                 "models": [str(folder / "models")],
             },
         )
+        furnish_ledger(parts.common["database_url"])
         ending.enter_context(one_address(front, ports))
         ending.callback(parts.end)
         yield parts

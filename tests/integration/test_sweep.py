@@ -8,9 +8,9 @@ from common.celeryapp import Publisher
 from common.storage.s3 import S3Store
 from coordinator.background.sweep import Sweeper
 from coordinator.ledger import open_engine
-from coordinator.ledger.database import transaction, upgrade
 from coordinator.ledger.schema import images
 from tests.contract.ledger.bench import TIMING, Bench, placed
+from tests.ledgers import furnish_ledger
 from tests.servers import S3Server, ValkeyServer
 
 
@@ -24,9 +24,9 @@ def test_an_upload_that_was_stored_before_ingest_died_is_not_given_up(
         secret_key=s3_server.secret_key,
     )
     store.probe()
-    engine = open_engine(f"sqlite:///{tmp_path}/ledger.sqlite")
-    with transaction(engine, writes=True) as connection:
-        upgrade(connection)
+    url = f"sqlite:///{tmp_path}/ledger.sqlite"
+    furnish_ledger(url)
+    engine = open_engine(url)
     bench = Bench(engine)
     bench.submit(placed(2))
     lease = bench.join().lease()

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import Engine, create_engine, event, text
 
 from coordinator.ledger import open_engine
-from coordinator.ledger.database import transaction, upgrade
 from tests.contract.ledger.bench import Bench
+from tests.ledgers import at_newest_schema, newest_sqlite
 from tests.postgres import running_postgres
 
 
@@ -24,7 +22,7 @@ def postgres() -> Iterator[str]:
         # It analyses tables in mid-test, and plans for a handful of rows say nothing of many.
         _maintain(folder, "ALTER SYSTEM SET autovacuum = off", "SELECT pg_reload_conf()")
         _maintain(folder, "CREATE DATABASE template")
-        _at_newest_schema(f"postgresql://farm@/template?host={folder}")
+        at_newest_schema(f"postgresql://farm@/template?host={folder}")
         yield folder
 
 
@@ -37,30 +35,14 @@ def _maintain(folder: str, *statements: str) -> None:
     engine.dispose()
 
 
-def _at_newest_schema(url: str) -> None:
-    engine = open_engine(url)
-    with transaction(engine, writes=True) as connection:
-        upgrade(connection)
-    engine.dispose()
-
-
-@pytest.fixture(scope="session")
-def sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A file without rows, at the newest schema."""
-    template = tmp_path_factory.mktemp("ledger") / "template"
-    _at_newest_schema(f"sqlite:///{template}")
-    return template
-
-
 @pytest.fixture(params=["sqlite", "postgresql"])
-def database_url(request: pytest.FixtureRequest) -> str:
+def database_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> str:
     """URL of a database without rows, at the newest schema; the same in every test of this worker."""
     if request.param == "sqlite":
-        template: Path = request.getfixturevalue("sqlite")
-        file = template.with_name("ledger.sqlite")
+        file = tmp_path_factory.getbasetemp() / "ledger.sqlite"
         for left in file.parent.glob(f"{file.name}*"):
             left.unlink()
-        shutil.copy(template, file)
+        file.write_bytes(newest_sqlite())
         return f"sqlite:///{file}"
     folder = request.getfixturevalue("postgres")
     _maintain(
