@@ -10,6 +10,7 @@ Shapes = dict[str, tuple[int, ...]]
 
 Z_IMAGE, KLEIN, QWEN = "ZImagePipeline", "Flux2KleinPipeline", "QwenImagePipeline"
 SD15, SDXL = "StableDiffusionPipeline", "StableDiffusionXLPipeline"
+FLUX1, CHROMA = "FluxPipeline", "ChromaPipeline"
 
 #: Some layers of the tiny models: component to name to the shape of the weight.
 MODULES: dict[str, dict[str, dict[str, tuple[int, ...]]]] = {
@@ -69,6 +70,31 @@ MODULES: dict[str, dict[str, dict[str, tuple[int, ...]]]] = {
             "encoder_layers_0_self_attn_out_proj": (64, 64),
         },
     },
+    FLUX1: {
+        "transformer": {
+            "transformer_blocks_0_attn_to_q": (32, 32),
+            "transformer_blocks_0_attn_to_k": (32, 32),
+            "transformer_blocks_0_attn_to_v": (32, 32),
+            "transformer_blocks_0_ff_net_2": (32, 128),
+            "single_transformer_blocks_0_attn_to_q": (32, 32),
+            "single_transformer_blocks_0_attn_to_k": (32, 32),
+            "single_transformer_blocks_0_attn_to_v": (32, 32),
+            "single_transformer_blocks_0_proj_mlp": (128, 32),
+        },
+        "text_encoder": {"encoder_layers_0_self_attn_q_proj": (32, 32)},
+    },
+    CHROMA: {
+        "transformer": {
+            "transformer_blocks_0_attn_to_q": (32, 32),
+            "transformer_blocks_0_attn_to_k": (32, 32),
+            "transformer_blocks_0_attn_to_v": (32, 32),
+            "transformer_blocks_0_ff_net_2": (32, 128),
+            "single_transformer_blocks_0_attn_to_q": (32, 32),
+            "single_transformer_blocks_0_attn_to_k": (32, 32),
+            "single_transformer_blocks_0_attn_to_v": (32, 32),
+            "single_transformer_blocks_0_proj_mlp": (128, 32),
+        },
+    },
 }
 
 
@@ -106,9 +132,23 @@ def conv(name: str, outputs: int, inputs: int, size: int) -> Shapes:
     }
 
 
-def loha(name: str, outputs: int, inputs: int) -> Shapes:
-    sides = {f"{name}.hada_w{n}_a": (outputs, 2) for n in (1, 2)}
-    return sides | {f"{name}.hada_w{n}_b": (2, inputs) for n in (1, 2)} | {f"{name}.alpha": ()}
+def loha(name: str, outputs: int, inputs: int, *, rank: int = 2) -> Shapes:
+    """`rank` is that of `w2_a`; of all others it is 2."""
+    shapes: Shapes = {f"{name}.hada_w1_a": (outputs, 2), f"{name}.hada_w2_a": (outputs, rank)}
+    return shapes | {f"{name}.hada_w{n}_b": (2, inputs) for n in (1, 2)} | {f"{name}.alpha": ()}
+
+
+def tucker(name: str, outputs: int, inputs: int, size: int) -> Shapes:
+    """A LoHa of a convolution."""
+    shapes: Shapes = {f"{name}.hada_t{n}": (2, 2, size, size) for n in (1, 2)}
+    shapes |= {f"{name}.hada_w{n}_a": (2, outputs) for n in (1, 2)}
+    return shapes | {f"{name}.hada_w{n}_b": (2, inputs) for n in (1, 2)}
+
+
+def low(name: str, outputs: int, inputs: int, *, rank: int = 2) -> Shapes:
+    """A LoKr whose second matrix is a product of `rank`."""
+    second: Shapes = {f"{name}.lokr_w2_a": (outputs // 4, rank), f"{name}.lokr_w2_b": (2, inputs // 4)}
+    return {f"{name}.lokr_w1": (4, 4)} | second | {f"{name}.alpha": ()}
 
 
 def lokr(name: str, outputs: int, inputs: int, *, alpha: bool = False) -> Shapes:
@@ -133,6 +173,7 @@ _Z = "layers.0.attention"
 _SINGLE = "single_blocks.0.linear1"
 _UNET = "down_blocks.1.attentions.0.transformer_blocks.0"
 _KOHYA_UNET = "lora_unet_" + _UNET.replace(".", "_")
+_CONVOLUTION = "down_blocks_0_resnets_0_conv1"
 _SGM = "lora_unet_input_blocks_3_1_transformer_blocks_0"
 
 
@@ -174,9 +215,38 @@ def _both(pipeline: str, prefix: str, layer: str, second: str, outputs: int, inp
         Case(
             pipeline, DORA, good | {f"{prefix}{layer}.dora_scale": (outputs, 1)}, f"it is a DoRA.*{CONVERT}"
         ),
-        Case(pipeline, "loha", loha(f"{prefix}{layer}", outputs, inputs), f"it is a LoHa.*{CONVERT}"),
+        *_factored(pipeline, f"{prefix}{layer}", f"{prefix}{unknown}", outputs, inputs),
+        Case(
+            pipeline,
+            "lora and loha",
+            good | loha(f"{prefix}{second}", outputs, inputs),
+            f"layers of a LoRA and of a LoHa.*{CONVERT}",
+        ),
         Case(pipeline, "other tensors", good | {f"{prefix}{layer}.diff_b": (4,)}, "not of a LoRA, such as"),
     ]
+
+
+def _factored(pipeline: str, layer: str, unknown: str, outputs: int, inputs: int) -> list[Case]:
+    """LoHas and LoKrs."""
+    cases = []
+    for kind in (loha, lokr, low):
+        name, good = kind.__name__, kind(layer, outputs, inputs)
+        cases += [
+            Case(pipeline, name, good),
+            Case(
+                pipeline,
+                f"{name} half unknown",
+                good | kind(unknown, outputs, inputs),
+                re.escape(f"only 1 of its 2 layers (`{unknown}` is unknown); {ANOTHER}"),
+            ),
+            Case(pipeline, f"{name} of another width", kind(layer, 16, 16), "16×16, that of the model"),
+            Case(pipeline, f"{name} in part", dict([*good.items()][1:2]), "lacks a tensor"),
+        ]
+        if kind is not lokr:
+            other = kind(layer, outputs, inputs, rank=5)
+            cases.append(Case(pipeline, f"{name} of wrong rank", other, "different ranks, 5 and 2"))
+    dora = lokr(layer, outputs, inputs) | {f"{layer}.dora_scale": (outputs, 1)}
+    return [*cases, Case(pipeline, f"{DORA}, lokr", dora, f"it is a DoRA.*{CONVERT}")]
 
 
 CASES = [
@@ -214,19 +284,14 @@ CASES = [
             for key, shape in _FOR_Z_IMAGE.items()
         },
     ),
-    Case(Z_IMAGE, "lokr", lokr(f"diffusion_model.{_Z}.to_q", 64, 64, alpha=True)),
-    Case(Z_IMAGE, "lokr peft", lokr(f"transformer.{_Z}.to_q", 64, 64)),
+    Case(Z_IMAGE, "lokr ai-toolkit", lokr(f"diffusion_model.{_Z}.to_q", 64, 64, alpha=True)),
+    Case(Z_IMAGE, "lokr fused", lokr(f"diffusion_model.{_Z}.qkv", 192, 64)),
+    Case(Z_IMAGE, "loha fused", loha("lora_unet_layers_0_attention_qkv", 192, 64)),
     Case(
         Z_IMAGE,
-        "lokr of another width",
-        lokr(f"transformer.{_Z}.to_q", 32, 32),
-        "32×32, that of the model 64×64",
-    ),
-    Case(
-        Z_IMAGE,
-        "lokr fused",
-        lokr(f"diffusion_model.{_Z}.qkv", 192, 64),
-        "LoKr of fused query, key and value",
+        "loha fused of another width",
+        loha(f"diffusion_model.{_Z}.qkv", 96, 64),
+        "96×64, that of the model 192×64",
     ),
     Case(Z_IMAGE, "for sdxl", _FOR_SDXL, rf"none of its 1 layers \(they are of SDXL\); {ANOTHER}"),
     Case(Z_IMAGE, "for klein", _FOR_KLEIN, r"none of its 1 layers \(they are of FLUX\.2 klein\)"),
@@ -274,15 +339,11 @@ CASES = [
         kohya(f"diffusion_model.{_SINGLE}", 288, 32),
         "none of its 1 layers",
     ),
-    Case(KLEIN, "lokr", lokr(f"diffusion_model.{_SINGLE}", 288, 32)),
+    Case(KLEIN, "lokr ai-toolkit", lokr(f"diffusion_model.{_SINGLE}", 288, 32)),
     Case(KLEIN, "lokr lycoris", lokr("lycoris_transformer_blocks_0_attn_to_q", 32, 32, alpha=True)),
     Case(KLEIN, "lokr bare", lokr("transformer_blocks.0.attn.to_q", 32, 32)),
-    Case(
-        KLEIN,
-        "lokr fused",
-        lokr("diffusion_model.double_blocks.0.img_attn.qkv", 96, 32),
-        "LoKr of fused query",
-    ),
+    Case(KLEIN, "lokr fused", lokr("diffusion_model.double_blocks.0.img_attn.qkv", 96, 32)),
+    Case(KLEIN, "loha fused", loha("lora_unet_double_blocks_0_img_attn_qkv", 96, 32)),
     Case(KLEIN, "for z-image", _FOR_Z_IMAGE, r"none of its 1 layers \(they are of Z-Image\)"),
     Case(KLEIN, "for sdxl", _FOR_SDXL, r"none of its 1 layers \(they are of SDXL\)"),
     *_both(QWEN, "transformer.", "transformer_blocks.0.attn.to_q", "transformer_blocks.0.attn.to_k", 32, 32),
@@ -315,9 +376,7 @@ CASES = [
         dotted("diffusion_model.transformer_blocks.0.attn.to_q", 32, 32),
         "none of its 1 layers",
     ),
-    Case(
-        QWEN, "lokr", lokr("transformer.transformer_blocks.0.attn.to_q", 32, 32), f"it is a LoKr.*{CONVERT}"
-    ),
+    Case(QWEN, "loha kohya", loha("lora_unet_transformer_blocks_0_attn_add_k_proj", 32, 32)),
     Case(QWEN, "for sdxl", _FOR_SDXL, r"none of its 1 layers \(they are of SDXL\)"),
     *_both(SD15, "unet.", f"{_UNET}.attn1.to_q", f"{_UNET}.attn1.to_out.0", 32, 32),
     Case(SD15, "dotted", dotted(f"unet.{_UNET}.attn1.to_q", 32, 32)),
@@ -343,7 +402,28 @@ CASES = [
         kohya(f"{_KOHYA_UNET}_attn1_to_q", 32, 32) | _text("lora_te2_", 64),
         "only 1 of its 3 layers",
     ),
-    Case(SD15, "lokr", lokr(f"{_KOHYA_UNET}_attn1_to_q", 32, 32), f"it is a LoKr.*{CONVERT}"),
+    Case(
+        SD15,
+        "lokr kohya",
+        lokr(f"{_KOHYA_UNET}_attn1_to_q", 32, 32)
+        | loha("lora_te_text_model_encoder_layers_0_self_attn_q_proj", 32, 32),
+    ),
+    Case(SD15, "loha convolution", loha(f"lora_unet_{_CONVOLUTION}", 16, 16 * 9)),
+    Case(SD15, "loha tucker", tucker(f"lora_unet_{_CONVOLUTION}", 16, 16, 3)),
+    Case(
+        SD15,
+        "lokr convolution",
+        {
+            f"lora_unet_{_CONVOLUTION}.lokr_w1": (4, 4),
+            f"lora_unet_{_CONVOLUTION}.lokr_w2": (4, 4, 3, 3),
+        },
+    ),
+    Case(
+        SD15,
+        "loha of another window",
+        tucker(f"lora_unet_{_CONVOLUTION}", 16, 16, 1),
+        "16×16×1×1, that of the model 16×16×3×3",
+    ),
     Case(SD15, "for z-image", _FOR_Z_IMAGE, r"none of its 1 layers \(they are of Z-Image\)"),
     *_both(SDXL, "unet.", f"{_UNET}.attn1.to_q", f"{_UNET}.attn1.to_out.0", 32, 32),
     Case(
@@ -362,6 +442,26 @@ CASES = [
         conv("lora_unet_input_blocks_1_0_in_layers_2", 16, 16, 3),
     ),
     Case(SDXL, "for sd15", kohya(f"{_KOHYA_UNET}_attn2_to_k", 32, 32), "32×32, that of the model 32×96"),
-    Case(SDXL, "lokr", lokr(f"{_KOHYA_UNET}_attn1_to_q", 32, 32), "it is a LoKr"),
+    Case(SDXL, "lokr of the training code", lokr(f"{_SGM}_attn2_to_k", 32, 96, alpha=True)),
+    Case(SDXL, "loha, text", loha("lora_te2_text_model_encoder_layers_0_self_attn_q_proj", 64, 64)),
+    Case(SDXL, "lokr for sd15", lokr(f"{_SGM}_attn2_to_k", 32, 32), "32×32, that of the model 32×96"),
     Case(SDXL, "for klein", _FOR_KLEIN, r"none of its 1 layers \(they are of FLUX\.2 klein\)"),
+    *_factored(
+        FLUX1,
+        "transformer.transformer_blocks.0.attn.to_q",
+        "transformer.transformer_blocks.90.attn.to_q",
+        32,
+        32,
+    ),
+    Case(FLUX1, "loha kohya", loha("lora_unet_double_blocks_0_img_attn_qkv", 96, 32)),
+    Case(FLUX1, "lokr fused", lokr(f"diffusion_model.{_SINGLE}", 224, 32)),
+    Case(FLUX1, "lokr, text", lokr("lora_te1_text_model_encoder_layers_0_self_attn_q_proj", 32, 32)),
+    Case(CHROMA, "lokr", lokr("lycoris_transformer_blocks_0_ff_net_2", 32, 128)),
+    Case(CHROMA, "lokr fused", lokr(f"diffusion_model.{_SINGLE}", 224, 32)),
+    Case(
+        CHROMA,
+        "lokr, text",
+        lokr("lora_te1_text_model_encoder_layers_0_self_attn_q_proj", 32, 32),
+        "none of its 1 layers",
+    ),
 ]

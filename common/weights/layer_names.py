@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 #: Layers in the training code of FLUX.2 to those of diffusers; `#` is the number of the block.
 _FLUX2_BLOCKS = {
@@ -25,7 +25,25 @@ _FLUX2_BLOCKS = {
     "double_stream_modulation_img_lin": "double_stream_modulation_img_linear",
     "double_stream_modulation_txt_lin": "double_stream_modulation_txt_linear",
 }
-_FLUX2_QKV = {"img": ("to_q", "to_k", "to_v"), "txt": ("add_q_proj", "add_k_proj", "add_v_proj")}
+#: The same of FLUX.1 and Chroma. The last layer's modulation is left out: diffusers has its halves in another
+#: order.
+_FLUX1_BLOCKS = {
+    "double_blocks_#_img_attn_proj": "transformer_blocks_#_attn_to_out_0",
+    "double_blocks_#_txt_attn_proj": "transformer_blocks_#_attn_to_add_out",
+    "double_blocks_#_img_mlp_0": "transformer_blocks_#_ff_net_0_proj",
+    "double_blocks_#_img_mlp_2": "transformer_blocks_#_ff_net_2",
+    "double_blocks_#_txt_mlp_0": "transformer_blocks_#_ff_context_net_0_proj",
+    "double_blocks_#_txt_mlp_2": "transformer_blocks_#_ff_context_net_2",
+    "double_blocks_#_img_mod_lin": "transformer_blocks_#_norm1_linear",
+    "double_blocks_#_txt_mod_lin": "transformer_blocks_#_norm1_context_linear",
+    "single_blocks_#_linear2": "single_transformer_blocks_#_proj_out",
+    "single_blocks_#_modulation_lin": "single_transformer_blocks_#_norm_linear",
+    "img_in": "x_embedder",
+    "txt_in": "context_embedder",
+    "final_layer_linear": "proj_out",
+}
+_FLUX1_SINGLE = ("attn_to_q", "attn_to_k", "attn_to_v", "proj_mlp")
+_FLUX_QKV = {"img": ("to_q", "to_k", "to_v"), "txt": ("add_q_proj", "add_k_proj", "add_v_proj")}
 _Z_IMAGE_ALONE = {
     "x_embedder": "all_x_embedder_2-1",
     "final_layer_linear": "all_final_layer_2-1_linear",
@@ -72,12 +90,22 @@ def z_image_names(name: str, per_block: int = 0) -> tuple[str, ...]:
     return (_Z_IMAGE_ALONE[name],) if name in _Z_IMAGE_ALONE else z_image_lora_names(name)
 
 
+def flux1_names(name: str, per_block: int = 0) -> tuple[str, ...]:
+    if found := re.fullmatch(r"single_blocks_(\d+)_linear1", name):
+        return tuple(f"single_transformer_blocks_{found[1]}_{part}" for part in _FLUX1_SINGLE)
+    return _flux_names(name, _FLUX1_BLOCKS)
+
+
 def flux2_names(name: str, per_block: int = 0) -> tuple[str, ...]:
+    return _flux_names(name, _FLUX2_BLOCKS)
+
+
+def _flux_names(name: str, blocks: Mapping[str, str]) -> tuple[str, ...]:
     if found := re.fullmatch(r"double_blocks_(\d+)_(img|txt)_attn_qkv", name):
-        return tuple(f"transformer_blocks_{found[1]}_attn_{part}" for part in _FLUX2_QKV[found[2]])
+        return tuple(f"transformer_blocks_{found[1]}_attn_{part}" for part in _FLUX_QKV[found[2]])
     found = re.search(r"blocks_(\d+)_", name)
     general = re.sub(r"blocks_\d+_", "blocks_#_", name)
-    known = _FLUX2_BLOCKS.get(general)
+    known = blocks.get(general)
     return (known.replace("#", found[1]) if known and found else known or name,)
 
 

@@ -31,6 +31,7 @@ class LoraTensors:
     up: Tensor | None = None
     #: Those of a LoHa or LoKr by the end of their names, such as `w1_a`.
     factors: dict[str, Tensor] = field(default_factory=dict)
+    is_lokr: bool = False
 
 
 @dataclass
@@ -50,8 +51,10 @@ class LoraFile:
     strays: list[str] = field(default_factory=list)
 
     @property
-    def is_lokr(self) -> bool:
-        return self.kinds == {"lokr"}
+    def is_factored(self) -> bool:
+        """Whether it has LoHas and LoKrs only: matrices that are products of others, element by element or by
+        Kronecker."""
+        return bool(self.kinds) and "lora" not in self.kinds
 
     @cached_property
     def is_kohya(self) -> bool:
@@ -85,7 +88,8 @@ def _take(file: LoraFile, found: re.Match[str], tensor: Tensor) -> None:
     layer = file.layers.setdefault(found["module"], LoraTensors())
     if not found["lora"]:
         file.kinds.add("loha" if found["loha"] else "lokr")
-        layer.factors[found["lokr"] or found["loha"]] = tensor
+        layer.is_lokr = bool(found["lokr"])
+        layer.factors[found["lokr"] or found["loha"].removeprefix("hada_")] = tensor
         return
     file.kinds.add("lora")
     file.has_adapters |= bool(found["adapter"])

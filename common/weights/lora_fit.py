@@ -1,16 +1,19 @@
 """Whether a LoRA's file does on a model what it should, by the headers of both.
 
 The rules are those by which diffusers 0.42 takes a LoRA whole: what it would take in part, or drop without
-a word, is refused.
+a word, is refused. LoHas and LoKrs are the engine's own (`gpu_node/engine/lycoris.py`).
 """
 
 from __future__ import annotations
 
+from math import prod
+
+from common.weights.factors import side_of
 from common.weights.header import Header
 from common.weights.layer_names import flat, same_name
 from common.weights.lora import lora_families, lora_layers
 from common.weights.lora_file import LoraFile, LoraTensors, read_lora
-from common.weights.lora_loaders import LOADERS, PLAIN, LoraLoader
+from common.weights.lora_loaders import LOADERS, PLAIN, LoraLoader, place_of, resnets_of
 from common.weights.modules import Modules
 from common.weights.recognition import FAMILIES
 from common.wording import shortened
@@ -30,11 +33,11 @@ def lora_misfit(header: Header, pipeline: str, modules: Modules | None) -> str |
     loader = LOADERS.get(pipeline, PLAIN)
     if why := _kind_problem(file, loader):
         return why
-    if loader is PLAIN and not _is_plain(file):
+    if loader is PLAIN and not (file.is_factored or _is_plain(file)):
         return None
     if (why := _tensor_problem(file)) or modules is None:
         return why
-    return _layer_problem(file, loader, modules, header)
+    return _layer_problem(file, pipeline, modules, header)
 
 
 def _is_plain(file: LoraFile) -> bool:
@@ -44,17 +47,12 @@ def _is_plain(file: LoraFile) -> bool:
 
 
 def _kind_problem(file: LoraFile, loader: LoraLoader) -> str | None:
-    if "loha" in file.kinds or ("lokr" in file.kinds and not loader.reads_lokr):
-        kind = "LoHa" if "loha" in file.kinds else "LoKr"
-        return f"it is a {kind}, which the engine cannot load on this model; {_CONVERT}"
-    if len(file.kinds) > 1:
-        return f"it mixes LoRA and LoKr, which the engine cannot load; {_CONVERT}"
-    if any("t2" in layer.factors for layer in file.layers.values()):
-        return f"it is a LoKr in Tucker form, which the engine cannot load; {_CONVERT}"
-    if file.is_lokr and any(name.endswith("qkv") for name in file.layers):
-        return f"it is a LoKr of fused query, key and value, which the engine cannot load; {_CONVERT}"
+    if file.kinds and not file.is_factored and len(file.kinds) > 1:
+        return f"it has layers of a LoRA and of a LoHa or LoKr, which the engine cannot load; {_CONVERT}"
     if file.has_dora_scales:
         return f"it is a DoRA with `dora_scale`, which the engine would leave out; {_CONVERT}"
+    if file.is_factored:
+        return None
     if file.has_adapters and not loader.reads_adapters:
         return "its keys name an adapter (`lora_A.default.weight`); export it without that name"
     if file.has_alphas and not loader.reads_alphas(file):
@@ -69,8 +67,8 @@ def _tensor_problem(file: LoraFile) -> str | None:
     for name, layer in file.layers.items():
         said = f"layer `{shortened(name, 80)}`"
         if layer.factors:
-            if not all(_is_whole(layer, side) for side in ("w1", "w2")):
-                return f"{said} lacks a tensor, {_AGAIN}"
+            if why := _factor_problem(layer):
+                return f"{said} {why}, {_AGAIN}"
             continue
         if layer.down is None or layer.up is None:
             return f"{said} lacks one of its two tensors, {_AGAIN}"
@@ -80,29 +78,30 @@ def _tensor_problem(file: LoraFile) -> str | None:
     return None
 
 
-def _is_whole(layer: LoraTensors, side: str) -> bool:
-    """Whether one side of a Kronecker product is there, as a matrix or as the product of two."""
-    names = (side,) if side in layer.factors else (f"{side}_a", f"{side}_b")
-    return all(name in layer.factors and len(layer.factors[name].shape) > 1 for name in names)
+def _factor_problem(layer: LoraTensors) -> str | None:
+    for side in (side_of(layer, number) for number in (1, 2)):
+        if side is None:
+            return "lacks a tensor"
+        for one, other in side.ranks:
+            if one != other:
+                return f"has tensors of different ranks, {one} and {other}"
+    return None
 
 
-def _layer_problem(file: LoraFile, loader: LoraLoader, modules: Modules, header: Header) -> str | None:
+def _layer_problem(file: LoraFile, pipeline: str, modules: Modules, header: Header) -> str | None:
     """What the model lacks, or has in another shape."""
-    resnets = sum(1 for name in modules.get("unet", ()) if _is_first_resnet(name))
+    resnets = resnets_of(modules.get("unet", ()))
     unknown = []
     for name, layer in file.layers.items():
-        component, inner, rename = loader.place(name, file) or ("", "", same_name)
+        component, inner, rename = place_of(name, file, pipeline) or ("", "", same_name)
         wanted = [modules.get(component, {}).get(each) for each in rename(inner, resnets)]
         shapes = [shape for shape in wanted if shape is not None]
         if len(shapes) < len(wanted):
             unknown.append(name)
         elif why := _shape_problem(name, layer, shapes):
             return why
+    loader = LOADERS.get(pipeline, PLAIN)
     return _unknown_problem(unknown, file, loader, modules, header) if unknown else None
-
-
-def _is_first_resnet(name: str) -> bool:
-    return name.startswith("down_blocks_0_resnets_") and name.endswith("_conv1")
 
 
 def _unknown_problem(
@@ -124,22 +123,24 @@ def _unknown_problem(
 def _shape_problem(name: str, layer: LoraTensors, shapes: list[tuple[int, ...]]) -> str | None:
     """Compares a layer with that of the model, or with those that it is made of."""
     wanted = (sum(shape[0] for shape in shapes), *shapes[0][1:])
+    said = f"layer `{shortened(name, 80)}`"
+    for found in _shapes_of(layer):
+        # A convolution's LoHa or LoKr is a matrix over its inputs and its window.
+        is_alike = layer.factors and (found[0], prod(found[1:])) == (wanted[0], prod(wanted[1:]))
+        if not (found == wanted or is_alike):
+            return f"its {said} is {_said(found)}, that of the model {_said(wanted)}; {_ANOTHER}"
+    return None
+
+
+def _shapes_of(layer: LoraTensors) -> list[tuple[int, ...]]:
+    """That of what the layer adds; of a LoHa, those of both matrices that are multiplied."""
     if layer.down is not None and layer.up is not None:
-        found = (layer.up.shape[0], *layer.down.shape[1:])
-    else:
-        sides = [_side(layer, side) for side in ("w1", "w2")]
-        found = (sides[0][0] * sides[1][0], sides[0][1] * sides[1][1])
-    if found == wanted:
-        return None
-    said = f"layer `{shortened(name, 80)}` is {_said(found)}, that of the model {_said(wanted)}"
-    return f"its {said}; {_ANOTHER}"
-
-
-def _side(layer: LoraTensors, side: str) -> tuple[int, int]:
-    """Outputs and inputs of one side of a Kronecker product."""
-    whole = layer.factors.get(side)
-    first, second = (whole, whole) if whole else (layer.factors[f"{side}_a"], layer.factors[f"{side}_b"])
-    return first.shape[0], second.shape[1]
+        return [(layer.up.shape[0], *layer.down.shape[1:])]
+    sides = [side.shape for number in (1, 2) if (side := side_of(layer, number))]
+    if not layer.is_lokr:
+        return sides
+    first, second = sides
+    return [(first[0] * second[0], first[1] * second[1], *second[2:])]
 
 
 def _said(shape: tuple[int, ...]) -> str:

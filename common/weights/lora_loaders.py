@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from common.weights.layer_names import (
     Rename,
     flat,
+    flux1_names,
     flux2_names,
     same_name,
     text_encoder_names,
@@ -32,7 +33,8 @@ class LoraLoader:
     prefix: str
     #: Whether the values of alpha are read in this file; else it is refused as a whole.
     reads_alphas: Callable[[LoraFile], bool]
-    reads_lokr: bool = False
+    #: What the engine makes of a name in training code, where it finds the layer itself: in a LoHa or LoKr.
+    rename: Rename = same_name
     #: Whether keys may name an adapter.
     reads_adapters: bool = False
 
@@ -46,10 +48,6 @@ def direct(name: str, file: LoraFile) -> Place:
 
 
 def _z_image(name: str, file: LoraFile) -> Place:
-    if file.is_lokr and not (file.has_alphas or "diffusion_model." in file.prefixes):
-        return direct(name, file)
-    if file.is_lokr:
-        return "transformer", flat(name.removeprefix("diffusion_model.")), same_name
     return _converted(name, file, z_image_lora_names)
 
 
@@ -73,8 +71,6 @@ def _converted(name: str, file: LoraFile, rename: Rename) -> Place:
 
 
 def _flux2(name: str, file: LoraFile) -> Place:
-    if file.is_lokr:
-        return _flux2_lokr(name, file)
     if "lora_down" in file.spellings:
         inner = name.removeprefix("lora_unet_")
         # Layers that modulate are dropped.
@@ -84,15 +80,6 @@ def _flux2(name: str, file: LoraFile) -> Place:
         inner = flat(name.removeprefix("base_model.model.").removeprefix("diffusion_model."))
         return ("transformer", inner, same_name) if inner.startswith(_SHARED) else _trained(inner)
     return direct(name, file)
-
-
-def _flux2_lokr(name: str, file: LoraFile) -> Place:
-    if "lycoris_" in file.prefixes:
-        inner = name.removeprefix("lycoris_")
-        return ("transformer", inner, same_name) if inner.startswith(_SHARED) else None
-    if "diffusion_model." in file.prefixes:
-        return _trained(flat(name.removeprefix("diffusion_model.")))
-    return direct(name, file) if "transformer." in file.prefixes else ("transformer", flat(name), same_name)
 
 
 def _trained(inner: str) -> Place:
@@ -126,8 +113,8 @@ LOADERS = {
         place=_z_image,
         prefix="transformer.",
         reads_alphas=lambda file: True,
-        reads_lokr=True,
         reads_adapters=True,
+        rename=z_image_lora_names,
     ),
     "QwenImagePipeline": LoraLoader(
         place=_qwen_image, prefix="transformer.", reads_alphas=lambda file: True, reads_adapters=True
@@ -135,15 +122,39 @@ LOADERS = {
     "Flux2KleinPipeline": LoraLoader(
         place=_flux2,
         prefix="transformer.",
-        reads_alphas=lambda file: (
-            "transformer." not in file.prefixes if file.is_lokr else "lora_down" in file.spellings
-        ),
-        reads_lokr=True,
+        reads_alphas=lambda file: "lora_down" in file.spellings,
+        rename=flux2_names,
     ),
     "StableDiffusionPipeline": LoraLoader(
-        place=_sd15, prefix="unet.", reads_alphas=lambda file: file.is_kohya
+        place=_sd15, prefix="unet.", reads_alphas=lambda file: file.is_kohya, rename=unet_names
     ),
     "StableDiffusionXLPipeline": LoraLoader(
-        place=_sdxl, prefix="unet.", reads_alphas=lambda file: file.is_kohya
+        place=_sdxl, prefix="unet.", reads_alphas=lambda file: file.is_kohya, rename=unet_names
     ),
 }
+#: Denoisers of pipelines whose rules are not known, by names of training code.
+_TRAINED = {"FluxPipeline": flux1_names, "ChromaPipeline": flux1_names}
+#: What programs write before names of the denoiser's layers.
+_DENOISER = ("base_model.model.", "diffusion_model.", "lycoris_", "lora_unet_")
+
+
+def place_of(name: str, file: LoraFile, pipeline: str) -> Place:
+    """Where the layer of the file is in the pipeline."""
+    loader = LOADERS.get(pipeline, PLAIN)
+    if not file.is_factored:
+        return loader.place(name, file)
+    for prefix, component in _TEXT_ENCODERS.items():
+        if name.startswith(prefix):
+            return component, name.removeprefix(prefix), text_encoder_names
+    component, dot, inner = name.partition(".")
+    if dot and component in _COMPONENTS:
+        return component, flat(inner), text_encoder_names if component.startswith("text") else loader.rename
+    for prefix in _DENOISER:
+        name = name.removeprefix(prefix)
+    rename = _TRAINED.get(pipeline, loader.rename)
+    return loader.prefix.removesuffix("."), flat(name), rename
+
+
+def resnets_of(unet: Iterable[str]) -> int:
+    """Resnets of a block of a U-Net, by the names of its layers in diffusers."""
+    return sum(1 for name in unet if name.startswith("down_blocks_0_resnets_") and name.endswith("_conv1"))

@@ -2,8 +2,8 @@
 
 diffusers loads many a wrong LoRA without an error and without an effect. A LoRA counts as applied when
 its file fits the model, by the rules that the farm applies when a manifest is submitted, the pipeline lists
-its adapter, and as many layers carry it as the file has. It is never fused into the weights, which could not
-be undone exactly.
+its adapter, and as many layers carry it as the file has. LoHas and LoKrs are added to layers one by one
+(`lycoris.py`). None is ever fused into the weights, which could not be undone exactly.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ from common.catalog import phase_of
 from common.errors import Invalid
 from common.weights import Header, read_header
 from common.weights.layer_names import flat
-from common.weights.lora_file import FUSED
+from common.weights.lora_file import FUSED, LoraFile, read_lora
 from common.weights.lora_fit import lora_misfit
+from gpu_node.engine.lycoris import Layer, Layers, add_factored, count_factored, remove_factored
 from gpu_node.errors import RenderError, first_line, is_device_lost, is_out_of_memory
 from gpu_node.protocol import EngineLora
 
@@ -29,7 +30,7 @@ _PARTS = ("transformer", "unet", "text_encoder", "text_encoder_2")
 #: the name of its T5 is that of CLIP.
 _UNCHANGED = {"ChromaPipeline": {"text_encoder"}}
 #: One such key a layer.
-_DOWN = re.compile(r"\.(lora_A|lora_down|lora\.down)(\.[\w-]+)?\.weight$|\.lokr_w1(_a)?$")
+_DOWN = re.compile(r"\.(lora_A|lora_down|lora\.down)(\.[\w-]+)?\.weight$")
 _RESPELLED = ("ZImagePipeline", "QwenImagePipeline")
 _OURS, _THEIRS = "transformer.", "diffusion_model."
 #: To the one in which diffusers splits query, key and value.
@@ -39,8 +40,6 @@ _SPELLING = {
     ".lora_B.": ".lora.up.",
     ".lora_up.": ".lora.up.",
 }
-#: What a layer of a LoRA or a LoKr has by adapter.
-_CARRIERS = ("lora_A", "lokr_w1", "lokr_w1_a")
 
 
 def changeable_parts(family: Any) -> set[str]:
@@ -54,15 +53,35 @@ def apply_loras(pipe: Any, loras: tuple[EngineLora, ...], pipeline: str) -> None
     Raises RenderError `lora_rejected`, and what the card or its memory raised; the pipeline is then spoilt
     and must be dropped.
     """
-    modules = _modules(pipe) if loras else {}
+    layers = changeable_layers(pipe) if loras else {}
+    modules = {part: {name: _shape(each) for name, each in held.items()} for part, held in layers.items()}
+    plain: dict[str, EngineLora] = {}
     for place, lora in enumerate(loras):
         header = _header(lora)
         if why := lora_misfit(header, pipeline, modules or None):
             raise _mismatch(lora, why)
-        take_whole(pipe, lora, header, f"lora{place}")
-    if loras:
-        names = [f"lora{place}" for place in range(len(loras))]
-        pipe.set_adapters(names, [_weights(pipe, *each) for each in zip(names, loras, strict=True)])
+        if (file := read_lora(header)).is_factored:
+            _add(pipe, layers, lora, file)
+        else:
+            plain[f"lora{place}"] = lora
+            take_whole(pipe, lora, header, f"lora{place}")
+    if plain:
+        pipe.set_adapters(list(plain), [_weights(pipe, *each) for each in plain.items()])
+
+
+def _add(pipe: Any, layers: Layers, lora: EngineLora, file: LoraFile) -> None:
+    try:
+        added = add_factored(layers, lora, file, type(pipe).__name__)
+    except Invalid as error:
+        raise _mismatch(lora, str(error)) from error
+    for part, additions in added.items():
+        for addition in additions:
+            addition.strength = _weight_of(lora, part)
+
+
+def _weight_of(lora: EngineLora, part: str) -> float:
+    is_text = phase_of(part) == "encode"
+    return lora.text_weight if is_text and lora.text_weight is not None else lora.weight
 
 
 def _weights(pipe: Any, adapter: str, lora: EngineLora) -> float | dict[str, float]:
@@ -70,13 +89,15 @@ def _weights(pipe: Any, adapter: str, lora: EngineLora) -> float | dict[str, flo
     if lora.text_weight is None:
         return lora.weight
     parts = [part for part, adapters in pipe.get_list_adapters().items() if adapter in adapters]
-    return {part: lora.text_weight if phase_of(part) == "encode" else lora.weight for part in parts}
+    return {part: _weight_of(lora, part) for part in parts}
 
 
 def remove_loras(pipe: Any) -> None:
     """Leave the pipeline as if no LoRA had ever been set."""
     pipe.unload_lora_weights()
-    if left := _layers(pipe, None):
+    layers = changeable_layers(pipe)
+    remove_factored(layers)
+    if left := _layers(pipe, None) + count_factored(layers):
         raise RenderError("render_error", f"{left} layers still carry a LoRA after it was removed")
 
 
@@ -97,13 +118,13 @@ def take_whole(pipe: Any, lora: EngineLora, header: Header, adapter: str) -> Non
         raise _mismatch(lora, f"the model has only {taken} of its {wanted} layers")
 
 
-def _modules(pipe: Any) -> dict[str, dict[str, tuple[int, ...]]]:
-    """What a LoRA can change in the pipeline, as `common.weights` tells it from files."""
+def changeable_layers(pipe: Any) -> dict[str, dict[str, Layer]]:
+    """What a LoRA can change in the pipeline, by the names of `common.weights`."""
     parts = (part for part in _PARTS if part in changeable_parts(type(pipe)))
     return {
         part: {
             # transformers leaves this prefix out of text encoders, depending on its version.
-            flat(name).removeprefix("text_model_"): _shape(module)
+            flat(name).removeprefix("text_model_"): module
             for name, module in component.named_modules()
             if isinstance(module, torch.nn.Linear | torch.nn.Conv2d)
         }
@@ -112,7 +133,7 @@ def _modules(pipe: Any) -> dict[str, dict[str, tuple[int, ...]]]:
     }
 
 
-def _shape(module: torch.nn.Linear | torch.nn.Conv2d) -> tuple[int, ...]:
+def _shape(module: Layer) -> tuple[int, ...]:
     """That of the weight, however it is stored."""
     if isinstance(module, torch.nn.Linear):
         return module.out_features, module.in_features
@@ -169,12 +190,13 @@ def _count_down(keys: Mapping[str, Any]) -> int:
 def _layers(pipe: Any, adapter: str | None) -> int:
     """Layers of the pipeline that carry this LoRA, or any."""
     carriers = [
-        [getattr(module, name) for name in _CARRIERS if hasattr(module, name)]
+        module.lora_A
         for name in _PARTS
         if (part := getattr(pipe, name, None)) is not None
         for module in part.modules()
+        if hasattr(module, "lora_A")
     ]
-    return sum(1 for held in carriers if any(adapter is None or adapter in adapters for adapters in held))
+    return sum(1 for adapters in carriers if adapter is None or adapter in adapters)
 
 
 def _mismatch(lora: EngineLora, why: str) -> RenderError:

@@ -53,8 +53,8 @@ def submit(operator: httpx.Client) -> httpx.Response:
         (peft(LAYER, 64, 64) | peft(LAYER.replace("0", "9"), 64, 64), "the model has only 1 of its 2 layers"),
         (peft(LAYER.removeprefix("transformer."), 64, 64), "its layers lack the prefix `transformer.`"),
         (peft(LAYER, 64, 64, up_rank=5), "different ranks, 2 and 5"),
-        (loha(LAYER, 64, 64), "it is a LoHa, which the engine cannot load on this model"),
-        (lokr(LAYER, 64, 64), ""),
+        (loha(LAYER, 64, 64), ""),
+        (lokr(LAYER, 64, 32), f"its layer `{LAYER}` is 64×32, that of the model 64×64"),
     ],
 )
 def test_a_lora_in_the_store_is_judged_when_a_manifest_is_submitted(

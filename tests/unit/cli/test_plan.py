@@ -291,7 +291,7 @@ def test_a_lora_is_judged_by_its_file_on_this_machine_before_anything_is_submitt
 ) -> None:
     (tmp_path / "files" / "loras").mkdir(parents=True)
     file = tmp_path / "files" / "loras" / "ana_v2.safetensors"
-    file.write_bytes(safetensors_bytes(loha("lora_unet_layers_0_attention_to_q", 8, 8)))
+    file.write_bytes(safetensors_bytes(loha("lora_unet_layers_0_attention_to_q", 8, 8, rank=3)))
     (tmp_path / "farm.yaml").write_text("models: [files]\n")
     text = TURBO + "  loras: [ana_v2]\n"
 
@@ -299,7 +299,10 @@ def test_a_lora_is_judged_by_its_file_on_this_machine_before_anything_is_submitt
 
     assert ran.code == 2
     said = " ".join(ran.err.split())
-    assert "LoRA `ana_v2` cannot work on `z-image-turbo`: it is a LoHa" in said
+    assert (
+        "LoRA `ana_v2` cannot work on `z-image-turbo`: layer `lora_unet_layers_0_attention_to_q` has tensors"
+        in said
+    )
     assert "manifest.yaml:9" in said
     file.unlink()
     assert farm("plan", manifest(tmp_path, text)).code == 0

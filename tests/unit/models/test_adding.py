@@ -31,9 +31,10 @@ Z_IMAGE = {
     "layers.0.attention.qkv.weight": (24, 8),
 }
 QWEN3 = {"model.layers.0.self_attn.q_norm.weight": (128,)}
-LOHA = lora_shapes(
-    {"lora_unet_input_blocks_4_1_transformer_blocks_0_attn2_to_k": (2048, 640)}, "hada_w1_b", "hada_w1_a"
-)
+_SDXL_LAYER = "lora_unet_input_blocks_4_1_transformer_blocks_0_attn2_to_k"
+DORA = lora_shapes({_SDXL_LAYER: (2048, 640)}, "lora_down.weight", "lora_up.weight") | {
+    f"{_SDXL_LAYER}.dora_scale": (640, 1)
+}
 #: An upscaler, four times.
 COMPACT = {
     "body.0.weight": (8, 3, 3, 3),
@@ -296,8 +297,8 @@ def test_a_lora_whose_header_leaves_several_models_asks_for_one(adder: MakeAdder
 def test_a_lora_of_a_kind_that_the_engine_cannot_load_is_refused_before_it_is_fetched(
     adder: MakeAdder, tmp_path: Path
 ) -> None:
-    with pytest.raises(Invalid, match=r"x\.safetensors cannot work on sdxl: it is a LoHa.*convert it"):
-        prepare(adder, write(tmp_path / "x.safetensors", LOHA))
+    with pytest.raises(Invalid, match=r"x\.safetensors cannot work on sdxl: it is a DoRA.*convert it"):
+        prepare(adder, write(tmp_path / "x.safetensors", DORA))
 
 
 def test_a_lora_is_compared_with_the_files_of_its_model_where_they_are_here(
