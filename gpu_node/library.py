@@ -22,6 +22,8 @@ from gpu_node.protocol import EngineGguf
 FileUse = InversionUse | UpscalerUse
 #: Its name in the cache.
 _CACHED_NAMES = {InversionUse: "embedding.safetensors", UpscalerUse: "upscaler.safetensors"}
+#: Path, bytes and time of modification of files.
+Stamp = frozenset[tuple[str, int, int]]
 #: (name, path, identity, hashes) to whether the files were compared; raises RenderError where they differ.
 Verify = Callable[[str, Path, str | None, Hashes], bool]
 
@@ -99,6 +101,21 @@ class Library:
             return None
         path = Path("loras") / lora.path
         return self._find(path) or self._cached(lora.identity, path.name)
+
+    def stamp(self, name: str) -> Stamp:
+        """Of the owner's files of a model or LoRA: equal as long as nobody changes them."""
+        model, lora = self.catalog.models.get(name), self.catalog.loras.get(name)
+        paths = (
+            [Path(model.path), *(Path("gguf") / file.path for file in model.gguf.values())] if model else []
+        )
+        paths += [Path("loras") / lora.path] if lora else []
+        places = [folder / path for folder in self._folders for path in paths]
+        try:
+            files = [file for place in places for file in (place, *place.rglob("*")) if file.is_file()]
+            stats = [(str(file), file.stat()) for file in files]
+        except OSError:  # a file that went meanwhile; the next look finds what is there
+            return frozenset()
+        return frozenset((file, stat.st_size, stat.st_mtime_ns) for file, stat in stats)
 
     def used_file(self, use: FileUse) -> Path | None:
         """The file of a textual inversion or upscaler that a shot names, by its identity."""

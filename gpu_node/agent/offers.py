@@ -15,12 +15,14 @@ from common.messages import Holdings, Joined, NewHoldings
 from common.nodes import Card
 from gpu_node.agent.coordinator_client import Coordinator
 from gpu_node.agent.retry import retry_until
-from gpu_node.library import Holding, Library
+from gpu_node.library import Holding, Library, Stamp
 
 log = logging.getLogger(__name__)
 
 #: Seconds after which a model that was put aside is tried again.
 _RETRY_S = 600.0
+#: Seconds after which the files of all that is not offered are looked at again.
+_LOOK_S = 30.0
 
 
 @dataclass(eq=False, slots=True)
@@ -38,6 +40,9 @@ class Offers:
     _said: set[str] = field(init=False, default_factory=set)
     #: Models and LoRAs that are put aside, with the reason and the time on the monotonic clock.
     _aside: dict[str, tuple[str, float]] = field(init=False, default_factory=dict)
+    #: Files of what the last offer left out, as they were then, and as they were at the last look.
+    _left_out: dict[str, Stamp] = field(init=False, default_factory=dict)
+    _looked: dict[str, Stamp] = field(init=False, default_factory=dict)
     _joined: Joined | None = field(init=False, default=None)
     _lock: threading.Lock = field(init=False, default_factory=threading.Lock)
     #: What the farm hears last is the newest.
@@ -51,8 +56,12 @@ class Offers:
     def offer(self) -> Holdings:
         """What is here now, compared with the catalog (seconds a GB, once)."""
         with self._lock:
+            catalog = self.library.catalog
+            stamps = {name: self.library.stamp(name) for name in (*catalog.models, *catalog.loras)}
             models = self._usable(self.library.models(self.card))
             loras = self._usable(self.library.loras())
+            offered = {holding.name for holding in (*models, *loras)}
+            self._left_out = {name: stamp for name, stamp in stamps.items() if name not in offered}
             aside = {name: why for name, (why, _) in self._aside.items()}
         return Holdings(
             models=tuple(holding.name for holding in models),
@@ -75,7 +84,7 @@ class Offers:
         return bool(set(self.offer().models) - {model})
 
     def put_aside(self, name: str, why: str) -> None:
-        """Offer a model or LoRA no more, until the catalog changes or some minutes have passed.
+        """Offer a model or LoRA no more, until its files or the catalog change or some minutes have passed.
 
         The farm is told at once, as far as it answers.
         """
@@ -111,27 +120,35 @@ class Offers:
 
     def _follow(self, over: threading.Event) -> None:
         while not over.is_set():
-            self._told.wait(_RETRY_S)
+            self._told.wait(_LOOK_S)
             if over.is_set():
                 return
             self._told.clear()
             try:
                 if self._newest != self.version:
                     retry_until(over, self._read)
-                elif self._take_up():
+                elif self.take_up():
                     self.tell()
             except (Gone, NotFound):  # the heartbeat hears it too
                 return
             except Exception as error:  # whatever the trouble, the next catalog is to be read
                 log.warning("the farm's catalog cannot be read: %s", error)
 
-    def _take_up(self) -> bool:
-        """Offer again what was put aside some minutes ago; whether there is any."""
+    def take_up(self) -> bool:
+        """Look again at what was put aside some minutes ago, and at what is not offered and has other files
+        now; whether there is any.
+
+        Files that somebody is still writing are left alone: they count when two looks find them alike.
+        """
         with self._lock:
-            old = [name for name, (_, at) in self._aside.items() if time.monotonic() - at >= _RETRY_S]
-            for name in old:
+            old = {name for name, (_, at) in self._aside.items() if time.monotonic() - at >= _RETRY_S}
+            now = {name: self.library.stamp(name) for name in self._left_out}
+            settled = {name for name, stamp in now.items() if stamp == self._looked.get(name)}
+            changed = {name for name in settled if now[name] != self._left_out[name]}
+            self._looked = now
+            for name in (old | changed) & self._aside.keys():
                 del self._aside[name]
-        return bool(old)
+        return bool(old | changed)
 
     def _read(self) -> None:
         served = self.coordinator.catalog()

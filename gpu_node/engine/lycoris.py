@@ -1,9 +1,9 @@
 """LoHas and LoKrs on a resident pipeline.
 
 What such a file adds to a layer is computed beside the layer, from the factors of the file: on weights of 8
-bits and GGUF as on others, and nothing is left when it is removed. A LoKr takes less time than its layer, since
-its product is not multiplied out for a matrix; a LoHa takes as long as its layer. diffusers loads LoKrs for two
-families only, each with one factorization for the whole file, and no LoHa.
+bits and GGUF as on others, and nothing is left when it is removed. A LoKr takes less time than its layer, as
+its product is not multiplied out for a matrix; a LoHa takes as long as its layer. diffusers loads LoKrs for
+two families only, each with one factorization for the whole file, and no LoHa.
 """
 
 from __future__ import annotations
