@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from common.catalog.samplers import most_steps
+from common.catalog.samplers import method_and_schedule, most_steps, sampler_of, samplers_akin
 from common.catalog.types import Catalog, Lora, Model, Upscaler
 from common.exports import MAX_PIXELS
 from common.units import format_size
@@ -27,7 +27,14 @@ def sampler_problem(name: str, model: Model) -> str | None:
     has = model.family.samplers
     if name in has:
         return None
-    return f"`{model.name}` has no sampler `{name}`{suggestion(name, has) or f'; it has {listed(has)}'}"
+    akin = next((each for each in samplers_akin(name) if each in has), None)
+    if akin is None:
+        hint = suggestion(name, has) or f"; it has {listed(has)}"
+    elif akin == sampler_of(name) or method_and_schedule(name.lower())[0] == "ddim":
+        hint = f"; write `{akin}`, which does the same"
+    else:
+        hint = f"; write `{akin}`, the nearest that it has"
+    return f"`{model.name}` has no sampler `{name}`{hint}"
 
 
 def steps_problem(sampler: str, steps: int) -> str | None:

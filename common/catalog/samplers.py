@@ -38,9 +38,9 @@ _AKIN = {
     **dict.fromkeys(("dpm2a", "dpm2ancestral"), ("euler_a", "euler")),
     **dict.fromkeys(("plms", "pndm", "ddimcfgpp"), ("ddim",)),
     **dict.fromkeys(("dpmsolver", "dpmpp2msde", "dpmpp2msdegpu", "dpmpp3msde"), ("dpmpp_2m",)),
-    **dict.fromkeys(("dpmpp3msdegpu", "dpmppsde", "dpmppsdegpu"), ("dpmpp_2m",)),
+    **dict.fromkeys(("dpmpp3msdegpu",), ("dpmpp_2m",)),
     **dict.fromkeys(("dpmpp2sa", "dpmpp2sancestral"), ("dpmpp_sde", "dpmpp_2m")),
-    **dict.fromkeys(("resmultistep", "unipc", "unipcbh2", "deis", "ipndm"), ("dpmpp_2m",)),
+    **dict.fromkeys(("resmultistep", "deis", "ipndm"), ("dpmpp_2m",)),
     **dict.fromkeys(("resmultistepcfgpp", "resmultistepancestral"), ("res_multistep", "dpmpp_2m")),
     # To follow a flow step by step is what DDIM does.
     **dict.fromkeys(("ddim", "ddimuniform", "ddimscheduler"), ("euler",)),

@@ -15,6 +15,9 @@ import torch
 from diffusers import FlowMatchEulerDiscreteScheduler
 from diffusers.utils.torch_utils import randn_tensor
 
+#: Level that stands for 1 where its odds count.
+_BEGIN = 0.9999
+
 
 class FlowSampler(FlowMatchEulerDiscreteScheduler):  # type: ignore[misc]
     """A scheduler that computes its steps in float32 and, where it adds noise, draws it from `generators`."""
@@ -119,6 +122,38 @@ class FlowDpmpp2m(_FlowMultistep):
         return -math.expm1(-width) * width / 2
 
 
+class FlowUniPc(FlowDpmpp2m):
+    """Steps of DPM++ 2M, whose ends are corrected by the image that the model sees there (UniPC of second
+    order with B2, Zhao et al. 2023, arXiv 2302.04867)."""
+
+    #: Where the last step began, and the image of the level before that.
+    _start: torch.Tensor
+    _before: torch.Tensor
+
+    def _moved(self, latents: torch.Tensor, flow: torch.Tensor, at: int) -> torch.Tensor:
+        level = self._levels[at]
+        image = latents - level * flow
+        if at > 0:
+            latents = self._corrected(image, at)
+            self._before = self._image
+        self._start = latents
+        return super()._moved(latents, (latents - image) / level, at)
+
+    def _corrected(self, image: torch.Tensor, at: int) -> torch.Tensor:
+        """The latents of level number `at`, given the image that the model sees in the predicted ones."""
+        width = math.log(self._levels[at - 1] / self._levels[at])
+        share = -math.expm1(-width)
+        kept = self._start + share * (self._image - self._start)
+        change = image - self._image
+        if at == 1:
+            return kept + share / 2 * change
+        past = math.log(self._levels[at - 2] / self._levels[at - 1]) / width
+        first = (share / width - 1) / -share
+        second = 2 * ((1 - share / width) / width - 0.5) / -share
+        older = (first - second) / (1 + past)
+        return kept + share * (older / past * (self._image - self._before) + (first - older) * change)
+
+
 class FlowEulerAncestral(FlowSampler):
     """Each step goes to σ'²/σ, farther than the next level σ', and returns there by new noise."""
 
@@ -132,6 +167,40 @@ class FlowEulerAncestral(FlowSampler):
         return kept * moved + math.sqrt(following**2 - (kept * below) ** 2) * self._noise(latents)
 
 
+class FlowDpmppSde(FlowSampler):
+    """Each step but the last takes the image that the model sees in its middle, and adds noise (Lu et al.
+    2022, arXiv 2211.01095, with the noise of the whole way as in k-diffusion).
+
+    Steps are measured in log(σ / (1 − σ)), which is infinite at σ = 1: the first begins just below.
+    """
+
+    order = 2
+
+    def _spread(self) -> None:
+        whole = self.sigmas[:-1]
+        odds = whole.clamp(max=_BEGIN) / (1 - whole.clamp(max=_BEGIN))
+        middle = (odds[:-1] * odds[1:]).sqrt()
+        levels = torch.stack([whole[:-1], middle / (1 + middle)], dim=1).flatten()
+        levels = torch.cat([levels, whole[-1:]])
+        self.timesteps = levels * self.config.num_train_timesteps
+        self.sigmas = torch.cat([levels, self.sigmas[-1:]])
+
+    def _moved(self, latents: torch.Tensor, flow: torch.Tensor, at: int) -> torch.Tensor:
+        level, following = self._levels[at], self._levels[at + 1]
+        image = latents - level * flow
+        if following == 0:
+            return image
+        noise = self._noise(latents)
+        if at % 2 == 0:
+            self._begun = latents, noise
+            return _jump(latents, level, following, image, noise)
+        start, first = self._begun
+        begin = self._levels[at - 1]
+        part = (begin - level) / (begin - following)
+        noise = math.sqrt(part) * first + math.sqrt(1 - part) * noise
+        return _jump(start, begin, following, image, noise)
+
+
 class FlowLcm(FlowSampler):
     """Each step takes the image that the model sees, and noise of the next level (Luo et al. 2023)."""
 
@@ -139,6 +208,17 @@ class FlowLcm(FlowSampler):
         following = self._levels[at + 1]
         image = latents - self._levels[at] * flow
         return (1 - following) * image + following * self._noise(latents) if following else image
+
+
+def _jump(
+    latents: torch.Tensor, level: float, following: float, image: torch.Tensor, noise: torch.Tensor
+) -> torch.Tensor:
+    """The latents of the next level, for a given image: a step in σ / (1 − σ) with as much new noise as keeps
+    their distribution."""
+    level = min(level, _BEGIN)
+    share = (following / (1 - following) * (1 - level) / level) ** 2
+    kept = (1 - following) / (1 - level) * share
+    return kept * latents + (1 - following) * (1 - share) * image + following * math.sqrt(1 - share) * noise
 
 
 def _twice(values: torch.Tensor, *, from_: int) -> torch.Tensor:

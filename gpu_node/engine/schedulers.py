@@ -11,22 +11,26 @@ import torch
 from common.catalog.samplers import SCHEDULED, SCHEDULES, method_and_schedule
 from gpu_node.engine.flow_samplers import (
     FlowDpmpp2m,
+    FlowDpmppSde,
     FlowEulerAncestral,
     FlowHeun,
     FlowLcm,
     FlowResMultistep,
     FlowSampler,
+    FlowUniPc,
 )
 from gpu_node.errors import RenderError
 
 #: Method to scheduler class, for models trained to predict a flow.
 _FLOW = {
     "dpmpp_2m": FlowDpmpp2m,
+    "dpmpp_sde": FlowDpmppSde,
     "euler": diffusers.FlowMatchEulerDiscreteScheduler,
     "euler_a": FlowEulerAncestral,
     "heun": FlowHeun,
     "lcm": FlowLcm,
     "res_multistep": FlowResMultistep,
+    "unipc": FlowUniPc,
 }
 
 #: The same for models trained to predict noise.
@@ -70,9 +74,10 @@ def scheduler_for(
         settings = {f"use_{each}_sigmas": each == schedule for each in (*SCHEDULES, "exponential")}
     if shift is not None:
         settings |= {"shift": shift, "use_dynamic_shifting": False}
-    if method == "dpmpp_sde":
+    kind = _methods(base)[method]
+    if kind is diffusers.DPMSolverSDEScheduler:
         settings["noise_sampler_seed"] = [generator.initial_seed() for generator in generators]
-    found = _methods(base)[method].from_config(base.config, **settings)
+    found = kind.from_config(base.config, **settings)
     if isinstance(found, FlowSampler):
         found.generators = tuple(generators)
     return found

@@ -64,6 +64,7 @@ CASES = [
     *(Case("sdxl", sampler, 5.0, "blurry") for sampler in ("euler", "dpmpp_sde_karras")),
     # Steps of flow samplers are proved in tests/unit/node/engine/test_flow_samplers.py.
     Case("z-image-turbo", "res_multistep_karras", 0.0),
+    Case("z-image-turbo", "dpmpp_sde", 0.0),
     Case("flux1-dev", "euler_a", 1.0),
     Case("flux2-klein-4b", "dpmpp_2m_beta", 1.0),
 ]

@@ -193,9 +193,13 @@ TOLD = [
     (group("loras: [anna]"), "6:11: shots[0].loras[0]: … `anna`: did you mean `ana`?"),
     (group("sampler: eula"), "6:12: shots[0].sampler: … has no sampler `eula`"),
     (
-        group("sampler: dpmpp_sde_karras"),
-        "6:12: shots[0].sampler: `z-image-turbo` has no sampler `dpmpp_sde_karras`; it has `euler`, "
+        group("sampler: plms"),
+        "6:12: shots[0].sampler: `z-image-turbo` has no sampler `plms`; it has `euler`, "
         "`euler_karras`, … `res_multistep`, … and `lcm`",
+    ),
+    (
+        group("sampler: ddim"),
+        "6:12: shots[0].sampler: `z-image-turbo` has no sampler `ddim`; write `euler`, which does the same",
     ),
     (
         group("sampler: lcm", "steps: 60", model="sdxl"),

@@ -133,7 +133,7 @@ def test_without_a_catalog_any_name_passes() -> None:
         (
             ["model: sdxl", "sampler: res_multistep"],
             "shots[0].sampler",
-            "`sdxl` has no sampler `res_multistep`; it has `euler`, `euler_karras`",
+            "`sdxl` has no sampler `res_multistep`; write `dpmpp_2m`, the nearest that it has",
         ),
         (["model: sdxl", "shift: 3"], "shots[0].shift", "`sdxl` does not take `shift`"),
         (["model: z-image", "blind_steps: 9"], "shots[0].blind_steps", "must be 0 to 2"),

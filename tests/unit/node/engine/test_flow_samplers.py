@@ -47,22 +47,25 @@ def error(sampler: str, steps: int) -> float:
 
 
 @pytest.mark.parametrize(
-    ("sampler", "order"), [("euler", 1), ("heun", 2), ("dpmpp_2m", 2), ("res_multistep", 2)]
+    ("sampler", "order"), [("euler", 1), ("heun", 2), ("dpmpp_2m", 2), ("res_multistep", 2), ("unipc", 2)]
 )
 def test_twice_as_many_steps_divide_the_error_by_2_to_the_order(sampler: str, order: int) -> None:
     few, many = error(sampler, 80), error(sampler, 160)
     assert few / many == pytest.approx(2**order, rel=0.25)
 
 
-@pytest.mark.parametrize("sampler", ["heun", "dpmpp_2m", "res_multistep"])
+@pytest.mark.parametrize("sampler", ["heun", "dpmpp_2m", "res_multistep", "unipc"])
 def test_methods_of_second_order_are_nearer_to_the_end_than_euler_by_as_many_runs(sampler: str) -> None:
     runs_a_step = 2 if sampler == "heun" else 1
     assert error(sampler, 20 // runs_a_step) < error("euler", 20) / 1.8
 
 
-def test_images_of_a_sampler_that_adds_noise_are_distributed_as_the_images_are() -> None:
+@pytest.mark.parametrize(("sampler", "steps"), [("euler_a", 200), ("dpmpp_sde", 30)])
+def test_images_of_a_sampler_that_adds_noise_are_distributed_as_the_images_are(
+    sampler: str, steps: int
+) -> None:
     noise = torch.randn(4, 1000, generator=torch.Generator().manual_seed(5))
-    found = rendered("euler_a", noise, steps=200)
+    found = rendered(sampler, noise, steps=steps)
     assert float(found.std()) == pytest.approx(DEVIATION, rel=0.1)
     assert float(found.mean()) == pytest.approx(MEAN, abs=0.02)
 
@@ -91,6 +94,25 @@ def test_steps_are_those_of_the_formulas_of_other_programs() -> None:
         assert float(found) == pytest.approx(float(latents), abs=1e-6), sampler
 
 
+def test_steps_of_unipc_are_those_of_diffusers_in_the_variable_of_this_way() -> None:
+    """Its latents are divided by √(1 + σ²), and its λ is −log σ then."""
+    noise = torch.randn(2, 4, generator=torch.Generator().manual_seed(3))
+    theirs = diffusers.UniPCMultistepScheduler(prediction_type="sample", lower_order_final=False)
+    theirs.set_timesteps(len(LEVELS) - 1)
+    theirs.sigmas = torch.tensor(LEVELS)
+    ours = scheduler_for(diffusers.FlowMatchEulerDiscreteScheduler(), "unipc", None)
+    ours.set_timesteps(sigmas=list(LEVELS))
+    scales = [math.sqrt(1 + level**2) for level in LEVELS]
+    latents = found = noise
+    for number, level in enumerate(LEVELS[:-1]):
+        image = latents - level * flow_at(latents, level)
+        scaled = latents / scales[number]
+        moved = theirs.step(image, theirs.timesteps[number], scaled, return_dict=False)[0]
+        latents = moved * scales[number + 1]
+        found = ours.step(flow_at(found, level), ours.timesteps[number], found, return_dict=False)[0]
+    assert torch.allclose(found, latents, atol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("sampler", "kind", "levels"),
     [
@@ -115,7 +137,7 @@ def test_steps_with_noise_are_those_of_diffusers_for_models_of_its_own(
 
 def test_a_step_stays_in_the_type_in_which_the_model_computes() -> None:
     noise = torch.randn(2, 4, generator=torch.Generator().manual_seed(3)).bfloat16()
-    for sampler in ("heun", "res_multistep", "euler_a"):
+    for sampler in ("heun", "res_multistep", "unipc", "euler_a", "dpmpp_sde"):
         found = rendered(sampler, noise)
         assert found.dtype == torch.bfloat16
         assert torch.allclose(found.float(), rendered(sampler, noise.float()), atol=0.05)

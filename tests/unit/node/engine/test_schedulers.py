@@ -9,6 +9,7 @@ import pytest
 
 from common.catalog import load_catalog
 from common.catalog.samplers import SCHEDULED, forwards_of, method_and_schedule, most_steps
+from gpu_node.engine.flow_samplers import FlowDpmppSde
 from gpu_node.engine.schedulers import _NOISE, samplers_for, scheduler_for
 from gpu_node.errors import RenderError
 
@@ -129,6 +130,8 @@ def test_a_schedule_spaces_the_noise_levels_as_its_paper_says(base: Any, sampler
     scheduler.set_timesteps(9)
     plain.set_timesteps(9)
     found = scheduler.sigmas[scheduler.sigmas > 0].unique().flip(0)
+    if isinstance(scheduler, FlowDpmppSde):  # without those of the middles of its steps
+        found = found[::2]
     low, high = found[-1].item(), found[0].item()
     if schedule == "karras":
         # Karras et al. 2022, equation 5.
@@ -139,7 +142,8 @@ def test_a_schedule_spaces_the_noise_levels_as_its_paper_says(base: Any, sampler
 
         expected = low + (high - low) * torch.tensor(beta.ppf(torch.linspace(1, 0, 9).numpy(), 0.6, 0.6))
     assert torch.allclose(found, expected.to(found), rtol=1e-3)
-    assert not torch.allclose(found, plain.sigmas[plain.sigmas > 0].unique().flip(0)[: len(found)], rtol=1e-2)
+    usual = plain.sigmas[plain.sigmas > 0].unique().flip(0)[:: 2 if isinstance(plain, FlowDpmppSde) else 1]
+    assert not torch.allclose(found, usual[: len(found)], rtol=1e-2)
 
 
 def test_the_model_s_own_schedule_gives_way_to_the_one_that_is_named() -> None:
