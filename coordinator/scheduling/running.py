@@ -191,7 +191,8 @@ def duplicates(
         end = finish(now, seats, one.images) if seats else inf
         if end + least_s > one.end:
             continue
-        crew = {node: images for node, images, _ in _crew(now + (end - now) * _LEEWAY, seats, one.images)}
+        until = min(one.end, now + (end - now) * _LEEWAY)
+        crew = {node: images for node, images, _ in _crew(until, seats, one.images)}
         takes_s = fsum(one.seats[node].load_s + crew[node] * one.seats[node].image_s for node in crew)
         if takes_s > left_s.get(one.job_id, 0.0):
             continue
