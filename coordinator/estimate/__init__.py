@@ -14,7 +14,7 @@ from common.settings import Money
 from common.shot import PlannedShot
 from coordinator.estimate.kinds import alike, count_kinds
 from coordinator.estimate.lines import MEASURED, Station, plan_line
-from coordinator.estimate.priors import prior, text_seconds
+from coordinator.estimate.priors import pace, plain_pace, prior, shape, text_seconds
 from coordinator.estimate.totals import load_seconds, totals
 from coordinator.estimate.views import Plan, PlanLine, Range, Take
 
@@ -30,7 +30,10 @@ __all__ = [
     "Take",
     "estimate",
     "load_seconds",
+    "pace",
+    "plain_pace",
     "prior",
+    "shape",
     "text_seconds",
 ]
 

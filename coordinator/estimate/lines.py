@@ -13,7 +13,7 @@ from common.settings import Money
 from common.shot import Shot
 from coordinator.estimate.kinds import ImageKind
 from coordinator.estimate.passes import images_in_time
-from coordinator.estimate.priors import Prior, prior
+from coordinator.estimate.priors import Prior, pace, plain_pace, prior, shape
 from coordinator.estimate.views import PlanLine, Range, Take
 
 MEASURED = "measured on this farm"
@@ -25,7 +25,7 @@ class Station:
 
     card: Card
     terms: Terms = "owned"
-    #: Model to the seconds this card was measured to need for a megapixel-forward.
+    #: Model to the seconds this card was measured to need for a megapixel-forward of a plain image.
     speeds: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -98,7 +98,10 @@ def _estimate(shot: Shot, steps: float, model: Model, found: Fit, station: Stati
     measured = station.speeds.get(model.name)
     if measured is None:
         return prior(shot, model, found, station.card, steps)
-    return Prior(measured * shot.megapixels * denoiser_runs(shot, model, steps), MEASURED)
+    runs = denoiser_runs(shot, model, steps)
+    like = pace(shot._replace(steps=max(1, round(steps))), model, found, station.card)
+    seconds = measured * shape(like, plain_pace(model, station.card))
+    return Prior(seconds * shot.megapixels * runs, MEASURED)
 
 
 def work_cost(seconds: float, station: Station, rates: Money) -> Cost:

@@ -16,9 +16,10 @@ from typing import NamedTuple
 
 from common.catalog import BYTES_PER_PARAMETER, CPU, Model, Phase, Recipe, Speed, phase_of
 from common.chips import Chip, chip_of, known_chips
-from common.fit import Fit, denoiser_runs, upscaling_runs
+from common.fit import Fit, Misfit, denoiser_runs, fit, plain_shot, upscaling_runs
 from common.nodes import Card
 from common.shot import Shot
+from common.work import work_of
 
 #: GB that a denoiser run moves per megapixel and billion parameters: weights and activations at 16 bits,
 #: about three times.
@@ -86,17 +87,38 @@ def prior(shot: Shot, model: Model, found: Fit, card: Card, steps: float) -> Pri
     return Prior(seconds, "published", (chip.name,), (low * amount, high * amount), sources)
 
 
+def pace(shot: Shot, model: Model, found: Fit, card: Card) -> float | None:
+    """Returns the estimated seconds of `shot` for a megapixel-forward; None if nothing tells."""
+    known = prior(shot, model, found, card, shot.steps)
+    return known and known.seconds / work_of(shot, model).amount
+
+
+def plain_pace(model: Model, card: Card) -> float | None:
+    """Returns the same of an image of the model's usual size and settings, which measured speeds refer to.
+
+    In small images and drafts, texts, decoding and transfers have a larger share, and recipes differ.
+    """
+    shot = plain_shot(model)
+    found = fit(shot, model, card)
+    return None if isinstance(found, Misfit) else pace(shot, model, found, card)
+
+
+def shape(of_work: float | None, of_plain: float | None) -> float:
+    """Returns how long a megapixel-forward of work takes if one of a plain image takes 1; 1: nothing tells."""
+    return of_work / of_plain if of_work and of_plain else 1.0
+
+
 def _pace(curve: _Curve, chip: Chip, recipe: Recipe) -> float:
     """Returns the seconds of a megapixel, denoiser run and billion parameters."""
     dtype = recipe.compute_dtype
-    pace = curve.seconds(chip, dtype)
+    seconds = curve.seconds(chip, dtype)
     if recipe.quantisation == "fp8":
-        return pace * _FP8_STORAGE
+        return seconds * _FP8_STORAGE
     if recipe.quantisation != "int8":
-        return pace
+        return seconds
     if dtype != "float32":
-        return pace * _INT8
-    return min(pace, curve.seconds(chip, "float16")) * _INT8 + pace * _ATTENTION
+        return seconds * _INT8
+    return min(seconds, curve.seconds(chip, "float16")) * _INT8 + seconds * _ATTENTION
 
 
 def _of_cpu(speeds: Sequence[Speed], amount: float) -> Prior | None:

@@ -399,9 +399,11 @@ def _upload(write: Write, attempt: Row[Any], report: Report) -> dict[str, Any]:
 
 
 def _pace(write: Write, attempt: Row[Any], report: Report) -> Pace:
-    least_s = _least_seconds(write, attempt, card_of(attempt.card))
-    seconds = max(card_seconds(report.spent.seconds), least_s)
-    return Pace(attempt.node_id, attempt.model, seconds / attempt.amount)
+    card = card_of(attempt.card)
+    seconds = max(card_seconds(report.spent.seconds), _least_seconds(write, attempt, card))
+    is_known = attempt.work_key in write.backlog.works
+    shape = write.backlog.shape(attempt.work_key, card) if is_known else 1.0
+    return Pace(attempt.node_id, attempt.model, seconds / attempt.amount / shape)
 
 
 def _rendered(write: Write, attempt: Row[Any], report: Report) -> ImageRendered | None:

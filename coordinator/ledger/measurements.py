@@ -41,7 +41,7 @@ class Pace(NamedTuple):
 
     node_id: str
     model: str
-    #: Seconds per megapixel-forward.
+    #: Seconds per megapixel-forward of a plain image.
     seconds: float
 
 
@@ -97,10 +97,8 @@ def note_trials(write: Write, node_id: str, trials: Sequence[MeasuredTrial]) -> 
             upsert(write.connection, paces, row, seconds=trial.seconds, width=width, height=height)
             write.changes.append(timed)
     _keep_peaks(write, ((node.card.type, one.size, one.recipe, one.peak) for one in trials if one.peak))
-    fastest: dict[str, float] = {}
-    for trial in trials:
-        model = trial.size[0]
-        fastest[model] = min(trial.seconds, fastest.get(model, trial.seconds))
+    by_speed = sorted(trials, key=lambda trial: trial.seconds, reverse=True)
+    fastest = {trial.size[0]: trial.seconds / trial.shape for trial in by_speed}
     # Images tell more than trials.
     learn(write, [Pace(node_id, model, s) for model, s in fastest.items() if model not in node.speeds])
 

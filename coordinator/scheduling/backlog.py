@@ -273,10 +273,17 @@ class Backlog:
         """The batch of a node with what its images take there by now."""
         work = self.works.get(batch.work_key)
         pace_s = node.speeds.get(work.model) if work is not None else None
-        return batch if work is None or pace_s is None else replace(batch, image_s=pace_s * work.amount)
+        if work is None or pace_s is None:
+            return batch
+        return replace(batch, image_s=pace_s * self.shape(batch.work_key, node.card) * work.amount)
+
+    def shape(self, work_key: str, card: Card) -> float:
+        """See `Placement.shape`; 1 for what does not fit such a card any more."""
+        placement = self.placement(work_key, card)
+        return placement.shape if isinstance(placement, Placement) else 1.0
 
     def slowest(self, model: str) -> float | None:
-        """The most seconds that a megapixel-forward of a model was measured to take on any node."""
+        """The most seconds that a megapixel-forward of a plain image was measured to take on any node."""
         if model not in self._slowest:
             known = (node.speeds[model] for node in self.nodes().values() if model in node.speeds)
             self._slowest[model] = max(known, default=None)

@@ -171,7 +171,7 @@ def option_for(member: Member, line: Line, images: int, backlog: Backlog, now: f
         service_s=job.service_s,
         submitted_at=job.submitted_at,
         images=images,
-        image_s=speed and speed * work.amount,
+        image_s=speed and speed * placement.shape * work.amount,
         pass_size=images_worth(placement.pass_size, work.forwards, curve),
         shared=backlog.has_others(job_id),
         loaded=member.has_loaded(work),
@@ -206,6 +206,7 @@ def next_fetch(member: Member, lane: str, model: str, backlog: Backlog, now: flo
 
 def expected_pace(member: Member, model: str, placement: Placement, backlog: Backlog) -> float | None:
     """Seconds for a megapixel-forward: measured here, else estimated, else the worst of any node."""
-    if model in member.speeds:
-        return member.speeds[model]
-    return backlog.slowest(model) if placement.pace_s is None else placement.pace_s
+    if model not in member.speeds and placement.pace_s is not None:
+        return placement.pace_s
+    measured = member.speeds.get(model) or backlog.slowest(model)
+    return measured and measured * placement.shape

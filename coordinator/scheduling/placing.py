@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import NamedTuple, Protocol
 
 from common.catalog import Catalog, Model, Recipe
 from common.chips import chip_of
-from common.fit import Misfit, Seen, encoding_of, fit, without_encoders
+from common.fit import Misfit, Seen, encoding_of, fit, plain_shot, without_encoders
 from common.nodes import Card
 from common.shot import Shot
-from common.work import work_of
-from coordinator.estimate import load_seconds, prior, text_seconds
+from coordinator.estimate import load_seconds, pace, plain_pace, shape, text_seconds
 
 
 class TextEncoder(NamedTuple):
@@ -38,6 +38,8 @@ class Placement(NamedTuple):
     start_s: float = 0.0
     #: Energy of a megapixel-forward in joules, estimated for such cards; None: nothing tells.
     joules: float | None = None
+    #: How long a megapixel-forward takes here by the estimate, if one of a plain image of the model takes 1.
+    shape: float = 1.0
     #: Whether it has room for the text encoders; else it takes embeddings from the store.
     encodes: bool = True
     #: How it encodes texts that nodes share; None: it does not.
@@ -66,6 +68,10 @@ class Placer(Protocol):
 def placing(catalog: Catalog, *, shared: bool = True) -> Placer:
     """How a card takes a shot by this catalog; `shared`: nodes share embeddings."""
 
+    @cache
+    def usual_pace(model: str, card: Card) -> float | None:
+        return plain_pace(catalog.models[model], card)
+
     def place(shot: Shot, card: Card, seen: Seen) -> Placement | str:
         model = catalog.models.get(shot.model)
         if model is None:
@@ -74,16 +80,20 @@ def placing(catalog: Catalog, *, shared: bool = True) -> Placer:
         if isinstance(answer, Misfit):
             fits = without_encoders(shot, model, card, seen) if shared and seen.embedded is None else ()
             return _unencoded(answer.reason, [found.recipe for found in fits])
-        known = prior(shot, model, answer, card, shot.steps)
-        estimated_s = known and known.seconds / work_of(shot, model).amount
+        estimated_s = pace(shot, model, answer, card)
+        # Measured with a plain image.
+        trial_s = seen.paces.get(answer.recipe.name)
+        if trial_s is not None:
+            trial_s *= shape(estimated_s, pace(plain_shot(model), model, answer, card))
         # A CPU that simulates a card does not draw its power.
         watts = None if card.backend == "cpu" else chip_of(card).watts
         return Placement(
             answer.recipe.name,
             answer.pass_size,
-            pace_s=seen.paces.get(answer.recipe.name, estimated_s),
+            pace_s=estimated_s if trial_s is None else trial_s,
             load_s=load_seconds(model, answer.recipe),
             joules=estimated_s and watts and estimated_s * watts,
+            shape=shape(estimated_s, usual_pace(model.name, card)),
             encodes=answer.encodes,
             encoder=_encoder(model, answer.recipe, card) if shared and answer.encodes else None,
         )

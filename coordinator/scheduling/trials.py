@@ -9,8 +9,7 @@ from common.catalog import Catalog
 from common.fit import Peak, fitting, forwards_at_once, plain_shot
 from common.messages import RecipePace
 from common.nodes import Card
-from common.work import work_of
-from coordinator.estimate import prior
+from coordinator.estimate import pace, plain_pace, shape
 from coordinator.scheduling.work import Size
 
 #: Estimates are good to a factor of two; by more than this one, something else was measured.
@@ -26,22 +25,24 @@ class MeasuredTrial(NamedTuple):
     seconds: float
     #: Of the pass of this image; None: not measured.
     peak: Peak | None
+    #: See `Placement.shape`.
+    shape: float = 1.0
 
 
 def plausible(told: Iterable[RecipePace], card: Card, catalog: Catalog) -> Iterator[MeasuredTrial]:
     """Yields what such a card can have measured: recipes that fit, near the estimate if there is one."""
-    for pace in told:
-        model = catalog.models.get(pace.model)
+    for one in told:
+        model = catalog.models.get(one.model)
         if model is None:
             continue
         shot = plain_shot(model)
-        found = next((one for one in fitting(shot, model, card) if one.recipe.name == pace.recipe), None)
+        found = next((each for each in fitting(shot, model, card) if each.recipe.name == one.recipe), None)
         if found is None:
             continue
-        estimate = prior(shot, model, found, card, shot.steps)
-        estimated_s = estimate.seconds / work_of(shot, model).amount if estimate else pace.seconds
-        if estimated_s / _PLAUSIBLE <= pace.seconds <= estimated_s * _PLAUSIBLE:
-            peak = pace.peak_bytes and Peak(forwards_at_once(shot, model), pace.peak_bytes)
-            yield MeasuredTrial(
-                (model.name, shot.width, shot.height), pace.recipe, pace.seconds, peak or None
-            )
+        estimated_s = pace(shot, model, found, card)
+        near_s = estimated_s or one.seconds
+        if near_s / _PLAUSIBLE <= one.seconds <= near_s * _PLAUSIBLE:
+            peak = one.peak_bytes and Peak(forwards_at_once(shot, model), one.peak_bytes)
+            size = model.name, shot.width, shot.height
+            relative = shape(estimated_s, plain_pace(model, card))
+            yield MeasuredTrial(size, one.recipe, one.seconds, peak or None, relative)

@@ -169,7 +169,8 @@ class _Course:
         """After its first pass, a node counts as measured, at what was expected of it."""
         work = self._backlog.works[batch.work_key]
         if batch.image_s is not None and work.model not in self._backlog.known(node_id).speeds:
-            self._driver.tell(SpeedMeasured(node_id, work.model, batch.image_s / work.amount))
+            shape = self._backlog.shape(batch.work_key, self._backlog.known(node_id).card)
+            self._driver.tell(SpeedMeasured(node_id, work.model, batch.image_s / work.amount / shape))
 
     def _end_batch(self, node_id: str) -> None:
         del self._ends[node_id]

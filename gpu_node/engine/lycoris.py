@@ -29,7 +29,7 @@ _FACTORS = ("w1", "w1_a", "w1_b", "t1", "w2", "w2_a", "w2_b", "t2")
 
 
 @dataclass(eq=False, slots=True)
-class Addition:
+class LayerAddition:
     """What a LoHa or LoKr adds to a layer's outputs; called by torch after the layer."""
 
     factors: dict[str, torch.Tensor]
@@ -63,14 +63,14 @@ class Addition:
 
 def add_factored(
     layers: Layers, lora: EngineLora, file: LoraFile, pipeline: str
-) -> dict[str, list[Addition]]:
+) -> dict[str, list[LayerAddition]]:
     """Let the layers of a pipeline compute with a LoHa or LoKr too; returns what was added, by component.
 
     Raises Invalid, before anything is added, for a layer that the pipeline lacks or has in another shape.
     """
     tensors = load_file(str(lora.file))
     resnets = resnets_of(layers.get("unet", ()))
-    found: list[tuple[str, Layer, Addition]] = []
+    found: list[tuple[str, Layer, LayerAddition]] = []
     for name, held in file.layers.items():
         component, inner, rename = place_of(name, file, pipeline) or ("", "", None)
         targets = [layers.get(component, {}).get(each) for each in (rename(inner, resnets) if rename else ())]
@@ -79,10 +79,10 @@ def add_factored(
             raise Invalid(f"the model has no layer `{name}`")
         factors = _scaled(name, held, tensors)
         for layer, rows in _parts(present):
-            addition = Addition(factors, held.is_lokr, rows)
+            addition = LayerAddition(factors, held.is_lokr, rows)
             _try(name, layer, addition, of=len(present), outputs=rows.stop)
             found.append((component, layer, addition))
-    added: dict[str, list[Addition]] = {}
+    added: dict[str, list[LayerAddition]] = {}
     for component, layer, addition in found:
         layer.register_forward_hook(addition)
         added.setdefault(component, []).append(addition)
@@ -103,7 +103,7 @@ def _added(layers: Layers) -> Iterator[tuple[Layer, int]]:
     for component in layers.values():
         for layer in component.values():
             for key, hook in layer._forward_hooks.items():
-                if isinstance(hook, Addition):
+                if isinstance(hook, LayerAddition):
                     yield layer, key
 
 
@@ -129,14 +129,14 @@ def _parts(layers: list[Layer]) -> Iterator[tuple[Layer, slice]]:
         start += outputs
 
 
-def _try(name: str, layer: Any, addition: Addition, *, of: int, outputs: int) -> None:
+def _try(name: str, layer: Any, addition: LayerAddition, *, of: int, outputs: int) -> None:
     """Raises Invalid unless the factors go with the layer; computes shapes only."""
     is_image = isinstance(layer, torch.nn.Conv2d)
     given = torch.empty(1, layer.in_channels, 8, 8) if is_image else torch.empty(1, layer.in_features)
     try:
         meta = {each: tensor.to("meta") for each, tensor in addition.factors.items()}
         weight = _weight(meta, addition.is_lokr, layer.kernel_size if is_image else ())
-        whole = Addition(meta, addition.is_lokr, addition.rows)
+        whole = LayerAddition(meta, addition.is_lokr, addition.rows)
         result = whole(layer, (given.to("meta", weight.dtype),), torch.zeros((), device="meta"))
     except (KeyError, RuntimeError) as error:
         raise Invalid(f"layer `{name}` is not whole, or of another shape than that of the model") from error

@@ -130,3 +130,20 @@ def test_work_is_never_free_nor_a_node_faster_than_such_cards_can_be(
     assert row.cost > 0
     (speed,) = bench.rows(speeds)
     assert speed.seconds == pytest.approx(least_s / 10)
+
+
+def test_the_speed_of_a_node_is_that_of_plain_images_and_its_work_is_expected_to_take_longer_than_they_do(
+    bench: Bench,
+) -> None:
+    bench.restart(place=lambda shot, card, seen: Placement("bf16", 2, pace_s=1.0, shape=1.5))
+    _, lease = leased(bench)
+    bench.submit(placed(3, first=50))
+    bench.clock.now += 60.0
+    told(bench, lease, 0, Spent(joules=600.0, energy_method="counter", seconds={"denoise": 30.0}))
+
+    (speed,) = bench.rows(speeds)
+    assert speed.seconds == pytest.approx(30.0 / 10 / 1.5)
+    survey = bench.ledger.backlog.survey()
+    assert survey is not None
+    (work,) = survey.works["public"]
+    assert [seat.image_s for seat in work.seats] == [pytest.approx(30.0)]
