@@ -11,6 +11,12 @@ from common.units import GIB
 #: Who pays for a node; see `common.cost`.
 Terms = Literal["owned", "rented", "volunteer"]
 
+
+def is_own(terms: Terms) -> bool:
+    """Whether a node on these terms belongs to the farm."""
+    return terms != "volunteer"
+
+
 #: Seconds that a stopping node allows for its running pass, unless it was told otherwise.
 LAST_PASS_S = 30.0
 

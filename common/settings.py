@@ -17,6 +17,7 @@ from typing import Annotated, Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -30,12 +31,18 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDic
 from common.document.tree import Mapping
 from common.document.typed import dotted, plain, read_document, sentence, validated
 from common.errors import EmptyDocument, InvalidDocument, Problem
+from common.lanes import PUBLIC, Lane, Lanes
 from common.nodes import VRAM_CLASSES
+from common.prompt_rules import PromptRule
+from common.proper_names import proper_name
 from common.units import Amount
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Price = Annotated[Amount, Field(ge=0)]
+
+
+LaneName = Annotated[str, AfterValidator(lambda given: proper_name(given, "a lane"))]
 
 
 class Section(BaseModel):
@@ -304,6 +311,10 @@ class Settings(Section):
     nodes: tuple[EmbeddedNode, ...] = ()
     #: Lanes that nodes with the node key may serve; those of invited nodes are in their invitations.
     node_lanes: tuple[str, ...] = ("public",)
+    #: Who may see the prompts of a lane, and what these must not say; one that is not here is private.
+    lanes: dict[LaneName, Lane] = {}
+    #: What no prompt may say, in any lane.
+    prompt_rules: tuple[PromptRule, ...] = ()
     timing: Timing = Timing()
     retention: Retention = Retention()
     embeddings: Embeddings = Embeddings()
@@ -311,6 +322,17 @@ class Settings(Section):
     money: Money = Money()
     storage: Storage = Storage()
     keys: Keys = Keys()
+
+    @field_validator("lanes")
+    @classmethod
+    def _public_is_public(cls, lanes: dict[str, Lane]) -> dict[str, Lane]:
+        if PUBLIC in lanes and lanes[PUBLIC].privacy != "public":
+            raise ValueError("lane `public` is for any node: write `privacy: public`, or use another lane")
+        return lanes
+
+    @property
+    def all_lanes(self) -> Lanes:
+        return Lanes(self.lanes, self.prompt_rules)
 
     @property
     def database(self) -> str:

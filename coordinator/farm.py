@@ -89,8 +89,15 @@ from coordinator.own_catalog import OwnCatalog
 from coordinator.pictures.exporting import exported_file, stored_export
 from coordinator.sign_in_links import SignInLinks
 from coordinator.submission.brief_forecasts import BriefForecasts
-from coordinator.submission.plan import REFERENCE_STATIONS, Draft, PlanReport, make_plan, station_of
-from coordinator.submission.submit import check_images, owner_of, submit_manifest
+from coordinator.submission.plan import (
+    REFERENCE_STATIONS,
+    Draft,
+    PlanReport,
+    make_plan,
+    station_of,
+    with_readers,
+)
+from coordinator.submission.submit import check_dedication, check_images, owner_of, submit_manifest
 from coordinator.submission.tokens import Tokenizers
 
 #: Seconds for which a model file or an export can be read by one URL.
@@ -183,9 +190,15 @@ class Farm:
         self.broker_users.drop(node_id)
 
     def invite_node(self, new: NewInvitation, act: Act) -> IssuedInvitation:
-        """Raises Conflict on a farm without keys."""
+        """Raises Conflict on a farm without keys, Invalid if such a node may see the prompts of no lane."""
         if self.keyring.is_open:
             raise Conflict("this farm has no keys, so nodes join without invitations")
+        if not self.settings.all_lanes.served(new.lanes, owner=new.owner, terms=new.terms):
+            lane = self.settings.all_lanes.of(new.lanes[0])
+            raise Invalid(
+                f"the prompts of lane {new.lanes[0]} are for {lane.seen_by}: name another lane, or change "
+                "`lanes` in the settings of the farm"
+            )
         invitation = Invitation(self.settings.api_url, new.name, new_key())
         told = f"{new.name or 'any name'}, {new.terms}, of {new.owner}, lanes {', '.join(new.lanes)}"
         act = act._replace(subject=new.name or "", detail=told)
@@ -266,8 +279,15 @@ class Farm:
         owner = owner_of(submission.owner, caller)
         catalog = self.farm_catalog.catalog
         parsed = parse_manifest(submission.manifest, source=submission.source, files=None, catalog=catalog)
-        draft = Draft(parsed=parsed, catalog=catalog, money=self.settings.money, tokenizers=self.tokenizers)
+        draft = Draft(
+            parsed=parsed,
+            catalog=catalog,
+            money=self.settings.money,
+            tokenizers=self.tokenizers,
+            lanes=self.settings.all_lanes,
+        )
         check_images(least_images(parsed.manifest), self.settings.max_images)
+        check_dedication(parsed.manifest.lane, draft.lanes, owner)
         lane = parsed.manifest.lane
         nodes = [node for node in self.nodes(bounds) if node.state in IN_SERVICE and lane in node.lanes]
         stations = tuple(map(station_of, nodes))
@@ -277,6 +297,7 @@ class Farm:
             together=bool(stations),
             random_seed=submission.random_seed,
         )
+        planned = with_readers(planned, nodes)
         if not stations:
             return planned.report
         serving = [node for node in self.nodes() if node.state in IN_SERVICE]
@@ -295,6 +316,7 @@ class Farm:
             tokenizers=self.tokenizers,
             money=self.settings.money,
             max_images=self.settings.max_images,
+            lanes=self.settings.all_lanes,
             request=request,
         )
 

@@ -226,6 +226,7 @@ def _rules(settings: Settings, catalog: Catalog, tokenizers: Tokenizers) -> Rule
         place=placing(catalog, shared=settings.embeddings.shared),
         whole=tokenizers.whole,
         eco=settings.eco,
+        lanes=settings.all_lanes,
         keep_s=settings.retention.details_days * _DAY_S or None,
         audit_s=settings.retention.audit_days * _DAY_S or None,
     )

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, select
 
+from common.lanes import Lanes
 from common.states import AttemptState, ShotState
 from coordinator.ledger import Ledger
 from coordinator.ledger.fleet import members
@@ -48,7 +49,7 @@ def check_ledger(ledger: Ledger) -> None:
         books = _Books(connection)
         _check_shots(books)
         _check_nodes(books)
-        _check_backlog(books, backlog)
+        _check_backlog(books, backlog, ledger.rules.lanes)
         _check_order(backlog)
         _check_choices(backlog, ledger)
         _check_sums(books)
@@ -258,7 +259,7 @@ def _check_nodes(books: _Books) -> None:
     assert all(shots_held[id_] <= 1 for id_ in tested)
 
 
-def _check_backlog(books: _Books, backlog: Backlog) -> None:
+def _check_backlog(books: _Books, backlog: Backlog, lanes: Lanes) -> None:
     """What the memory counts is what the tables hold, and nothing waits that no live job wants."""
     rows = {row.id: row for row in books.shots}
     intents = {row.id: row.intent for row in books.jobs}
@@ -276,7 +277,7 @@ def _check_backlog(books: _Books, backlog: Backlog) -> None:
     assert backlog.lines == +expected
     assert {tuple(row) for row in books.waiting} == waits
     assert {row.id for row in rows.values() if row.state == "waiting"} <= wanted
-    assert backlog.nodes() == members(books.connection)
+    assert backlog.nodes() == members(books.connection, lanes)
     held = {row.id: row.node_id for row in books.batches if row.state == "leased"}
     left = Counter(row.batch_id for row in books.attempts if row.state == "running")
     running = {batch.id: (node_id, batch.left) for node_id, batch in backlog.running.items()}

@@ -26,7 +26,7 @@ from coordinator.cli.show import err, out, print_json, whisper
 from coordinator.estimate import Station
 from coordinator.explain.fleet import in_service
 from coordinator.simulate.fleet import named_card
-from coordinator.submission.plan import REFERENCE_STATIONS, PlanReport, make_plan, station_of
+from coordinator.submission.plan import REFERENCE_STATIONS, PlanReport, make_plan, station_of, with_readers
 
 CardNames = Annotated[
     list[str] | None,
@@ -101,6 +101,7 @@ def plan_command(
     draft = read_manifest(manifest, in_force, root, site.catalog)
     planned = make_plan(draft, stations=site.stations, together=site.together)
     if site.nodes:
+        planned = with_readers(planned, site.nodes)
         # It loads numpy, which a plan without a farm does not need.
         from coordinator.submission.forecast import with_forecast
 

@@ -17,7 +17,7 @@ from coordinator.cli.deadline import deadline_words, done_words
 from coordinator.cli.show import duration, err, money, out, table
 from coordinator.estimate import Plan, PlanLine, Range
 from coordinator.estimate.views import Quantity
-from coordinator.submission.plan import GroupView, PlannedManifest, PlanReport, misfit_words
+from coordinator.submission.plan import GroupView, PlannedManifest, PlanReport, Readers, misfit_words
 
 #: Times that differ by this factor are the same to a reader.
 _ALIKE = 1.25
@@ -105,8 +105,18 @@ def totals_table(report: PlanReport) -> Table:
     volunteers = f"; volunteers pay {beside} for electricity" if plan.volunteered.high else ""
     made.add_row("cost", f"{_amount(plan.cost, plan.currency)}{each}{volunteers}")
     made.add_row("basis", _basis(plan))
+    made.add_row("prompts", styled(readers_words(report.readers)))
     made.add_row("rates", rates_words(plan, report.money), style="dim")
     return made
+
+
+def readers_words(readers: Readers) -> str:
+    """Returns whose nodes may see the prompts, and how many do."""
+    said = f"lane {readers.lane} ({readers.privacy}): seen by {readers.may}"
+    if readers.nodes is None:
+        return said
+    volunteers = f", {counted(readers.volunteers, 'volunteer')} among them" if readers.volunteers else ""
+    return f"{said}; now {counted(len(readers.nodes), 'node')}{volunteers}"
 
 
 def _basis(plan: Plan) -> str:

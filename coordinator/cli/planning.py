@@ -36,7 +36,13 @@ def read_manifest(
     source = "standard input" if manifest == "-" else manifest
     parsed = parse_manifest(content, source=source, files=FileReader(folder, root), catalog=catalog)
     tokenizers = Tokenizers(catalog, settings.model_folders)
-    return Draft(parsed=parsed, catalog=catalog, money=settings.money, tokenizers=tokenizers)
+    return Draft(
+        parsed=parsed,
+        catalog=catalog,
+        money=settings.money,
+        tokenizers=tokenizers,
+        lanes=settings.all_lanes,
+    )
 
 
 def _read(manifest: str) -> tuple[bytes, Path]:

@@ -23,6 +23,7 @@ from common.errors import Invalid, InvalidDocument
 from common.infotext import farm_json, infotext
 from common.manifest.files import FileReader
 from common.manifest.parse import parse_manifest
+from common.prompt_rules import PromptRules
 from common.rendering import Rendered, RenderOrder, RenderProgress
 from common.settings import Settings, load_settings
 from common.shot import PlannedShot, Shot
@@ -230,7 +231,7 @@ def _planned(
         )
         # Another seed draws other variants, too.
         expansion = expand(parsed, catalog, random_seed=seed)
-        checks = ShotChecks(expansion, Tokenizers(catalog, folders))
+        checks = ShotChecks(expansion, Tokenizers(catalog, folders), PromptRules())
         (planned,) = checks.passing()
         checks.raise_any()
     except InvalidDocument as error:

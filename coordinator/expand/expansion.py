@@ -88,6 +88,14 @@ class Expansion(Sequence[PlannedShot]):
         at = bisect(self._ends, index)
         return self.groups[at].settings_of(index - (self._ends[at - 1] if at else 0))
 
+    def place_of(self, index: int, piece: str) -> tuple[str, int | None]:
+        """Path and offset of the text in the manifest that puts `piece` into the prompt of a shot.
+
+        The whole prompt where it is put together of several texts.
+        """
+        at = bisect(self._ends, index)
+        return self.groups[at].place_of(index - (self._ends[at - 1] if at else 0), piece)
+
     def group_of(self, index: int) -> GroupExpansion:
         """The group of a shot."""
         return self.groups[bisect(self._ends, index)]

@@ -218,6 +218,18 @@ class GroupExpansion:
         """The settings of a shot, with their paths in the manifest."""
         return self._rendering(self._combinations[self._numbering.combination(number)].setters).settings
 
+    def place_of(self, number: int, piece: str) -> tuple[str, int | None]:
+        """Path and offset of the text in the manifest that puts `piece` into the prompt of a shot."""
+        combination = self._combinations[self._numbering.combination(number)]
+        prompt = self._rendering(combination.setters).settings.prompt
+        values = combination.values
+        read = [node for node in self._prompts.references(prompt) if node.name in values]
+        texts = [(values[node.name].path(node.field), values[node.name].text(node.field)) for node in read]
+        for path, text in ((prompt.path, str(prompt.value)), *texts):
+            if text and piece in text:
+                return path, text.index(piece)
+        return prompt.path, None
+
     def _cell(self, combination: int) -> Cell | DrawingCell:
         values, setters = self._combinations[combination]
         rendering = self._rendering(setters)

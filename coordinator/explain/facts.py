@@ -233,6 +233,8 @@ class NodeSubject:
     lanes: tuple[LaneWork, ...] = ()
     #: Waiting images in lanes that it does not serve.
     other_lanes: Mapping[str, int] = field(default_factory=dict)
+    #: Those of them whose prompts it may not see, to whose nodes may.
+    closed_lanes: Mapping[str, str] = field(default_factory=dict)
     #: Memory measurements of cards of its type.
     memory: tuple[MemoryView, ...] = ()
     #: Models that it renders much slower than expected.

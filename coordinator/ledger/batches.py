@@ -14,11 +14,10 @@ from sqlalchemy import Connection, Row, Select, exists, func, or_, select
 from common.errors import Conflict, FarmError, Gone, Invalid, NotFound, TooLarge, WrongToken
 from common.failures import MAX_ATTEMPTS, Blame, Failure, failure
 from common.messages import Ack, Claim, ClaimAnswer, Close, GrantRequest, Report
-from common.nodes import Card
+from common.nodes import Card, is_own
 from common.shot import Shot
 from common.states import AttemptEvent, AttemptState, BatchEvent, BatchState, ShotEvent, ShotState
 from coordinator.ledger.claims import claimer, compose, recall
-from coordinator.ledger.confirmation import is_own
 from coordinator.ledger.costs import card_seconds, phase_columns, work_charge
 from coordinator.ledger.credible import credible, least_seconds, passed
 from coordinator.ledger.duplicates import end_beaten, give_back, in_two_batches, take_from

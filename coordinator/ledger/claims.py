@@ -17,7 +17,7 @@ from common.states import AttemptState, BatchState, NodeEvent, NodeState, ShotEv
 from coordinator.ledger.costs import spent_columns
 from coordinator.ledger.deadlines import LeaseDeadline, lease_deadline
 from coordinator.ledger.duplicates import in_progress
-from coordinator.ledger.fleet import may_claim
+from coordinator.ledger.fleet import may_claim, served_lanes
 from coordinator.ledger.next_shots import NextShots, failed_here
 from coordinator.ledger.node_rows import hear, node_row, record
 from coordinator.ledger.records import StageTime
@@ -48,10 +48,11 @@ from coordinator.scheduling.work import Line, Lot
 def claimer(write: Write, claim: Claim, lane: str, vram_class: int) -> Row[Any]:
     """The node that claims. Raises as `Batches.claim` does."""
     node = node_row(write.connection, claim.node_id, claim.incarnation)
-    if lane not in node.lanes or vram_class != node.vram_class:
+    lanes = served_lanes(node, write.lanes)
+    if lane not in lanes or vram_class != node.vram_class:
         raise WrongTicket(
             f"the ticket is for lane {lane} and {vram_class} GB cards; "
-            f"node {node.id} serves {', '.join(node.lanes)} with {node.vram_class} GB"
+            f"node {node.id} serves {', '.join(lanes)} with {node.vram_class} GB"
         )
     return node
 

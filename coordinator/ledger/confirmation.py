@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import ColumnElement, and_, or_, select
 
-from common.nodes import Terms
+from common.nodes import is_own
 from common.states import BatchEvent
 from coordinator.ledger.schema import attempts, batches, nodes
 from coordinator.ledger.transactions import Write
@@ -20,11 +20,6 @@ from coordinator.ledger.transitions import chunks
 DEADLY = or_(
     batches.c.outcome.in_((BatchEvent.EXPIRED, BatchEvent.VANISHED)), batches.c.failure == "engine_died"
 )
-
-
-def is_own(terms: Terms) -> bool:
-    """Whether a node on these terms belongs to the farm."""
-    return terms != "volunteer"
 
 
 def confirmed(write: Write, shot_ids: Sequence[str], against: ColumnElement[bool]) -> set[str]:

@@ -29,6 +29,7 @@ from coordinator.ledger.database import columns_of
 from coordinator.ledger.deletions import deleted_by
 from coordinator.ledger.eligibility import Eligibility, needs
 from coordinator.ledger.failure_policy import by_its_own_fault, failed
+from coordinator.ledger.fleet import served_lanes
 from coordinator.ledger.job_rows import details_removed, job_row
 from coordinator.ledger.job_views import job_view
 from coordinator.ledger.measurements import memory_views
@@ -294,7 +295,8 @@ def _check(connection: Connection, look: Eligibility, *conditions: Any) -> Check
 
 def _node(connection: Connection, look: Eligibility, name: str, version: str) -> NodeSubject:
     row = look.rows[name]
-    lanes = look.images_in_lanes()
+    served, waiting = served_lanes(row, look.rules.lanes), look.images_in_lanes()
+    others = {lane: images for lane, images in waiting.items() if lane not in served}
     held = batches.c.node_id == name, batches.c.state == plain(BatchState.LEASED)
     return NodeSubject(
         node=look.node(name),
@@ -302,8 +304,13 @@ def _node(connection: Connection, look: Eligibility, name: str, version: str) ->
         version=row.versions.get("shotfarm", ""),
         farm_version=version,
         hand=_hand(connection, look.now, *held),
-        lanes=tuple(look.lane_work(name, lane) for lane in row.lanes),
+        lanes=tuple(look.lane_work(name, lane) for lane in served),
         memory=tuple(memory_views(connection, card_of(row.card).type)),
         slow_paths=slow_path_views(look.backlog.slow_paths_of(name)),
-        other_lanes={lane: images for lane, images in lanes.items() if lane not in row.lanes},
+        other_lanes=others,
+        closed_lanes={
+            lane: look.rules.lanes.of(lane).seen_by
+            for lane in others
+            if not look.rules.lanes.of(lane).admits(owner=row.owner, terms=row.terms)
+        },
     )

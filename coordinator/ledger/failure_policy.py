@@ -9,9 +9,9 @@ from typing import Any
 from sqlalchemy import ColumnElement, Row, and_, func, or_, select, update
 
 from common.failures import MAX_CRASHES, Blame, Failure, consequence, failure, kinds
-from common.nodes import VRAM_CLASSES
+from common.nodes import VRAM_CLASSES, is_own
 from common.states import AttemptState, ShotEvent, ShotState
-from coordinator.ledger.confirmation import DEADLY, confirmed, is_own, was_said
+from coordinator.ledger.confirmation import DEADLY, confirmed, was_said
 from coordinator.ledger.measurements import note_out_of_memory
 from coordinator.ledger.schema import attempts, jobs, nodes, plain, shots, wants
 from coordinator.ledger.transactions import Write

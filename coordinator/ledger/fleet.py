@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, Select, Table, exists, or_, select
 
 from common.embeddings import encoding_versions
+from common.lanes import Lanes
 from common.states import AttemptState, BatchState, NodeState
 from coordinator.ledger.schema import attempts, batches, loads, nodes, plain, speeds
 from coordinator.scheduling.backlog import Backlog
@@ -19,12 +20,14 @@ def is_known() -> ColumnElement[bool]:
     return nodes.c.state != plain(NodeState.FORGOTTEN)
 
 
-def members(connection: Connection, node_ids: Collection[str] | None = None) -> dict[str, Member]:
+def members(
+    connection: Connection, lanes: Lanes, node_ids: Collection[str] | None = None
+) -> dict[str, Member]:
     """These nodes, or all that ever joined, by ID."""
     rows = select(nodes) if node_ids is None else select(nodes).where(nodes.c.id.in_(node_ids))
     paces, loading = (_measured(connection, table, node_ids) for table in (speeds, loads))
     return {
-        row.id: _member(row, paces.get(row.id, {}), loading.get(row.id, {}))
+        row.id: _member(row, lanes, paces.get(row.id, {}), loading.get(row.id, {}))
         for row in connection.execute(rows)
     }
 
@@ -40,14 +43,19 @@ def _measured(
     return known
 
 
-def _member(row: Row[Any], paces: dict[str, float], loading: dict[str, float]) -> Member:
+def served_lanes(row: Row[Any], lanes: Lanes) -> tuple[str, ...]:
+    """Those lanes of a node's row whose prompts it may see."""
+    return lanes.served(row.lanes, owner=row.owner, terms=row.terms)
+
+
+def _member(row: Row[Any], lanes: Lanes, paces: dict[str, float], loading: dict[str, float]) -> Member:
     return Member(
         id=row.id,
         state=NodeState(row.state),
         card=card_of(row.card),
         terms=row.terms,
         vram_class=row.vram_class,
-        lanes=frozenset(row.lanes),
+        lanes=frozenset(served_lanes(row, lanes)),
         models=frozenset(row.models),
         loras=frozenset(row.loras),
         missing_recipes=row.missing_recipes,

@@ -49,7 +49,11 @@ class Ledger:
         self._grace = sweep.Grace.begin(rules.timing, clock())
         self.rules = rules = replace(rules, incident=Incident(began=clock(), until=self._grace.until))
         self.transactions = transactions = Transactions(
-            lead, clock=clock, new_backlog=lambda: Backlog(rules.place), fill_backlog=open_jobs
+            lead,
+            clock=clock,
+            new_backlog=lambda: Backlog(rules.place),
+            fill_backlog=open_jobs,
+            lanes=rules.lanes,
         )
         currency = rules.rates.currency
         self.commits = transactions.commits

@@ -9,8 +9,8 @@ from typing import Any
 from sqlalchemy import Connection, Row, Select, case, exists, func, literal, or_, select, tuple_
 
 from common.failures import MAX_ATTEMPTS, MAX_CRASHES
+from common.nodes import is_own
 from common.states import NodeState
-from coordinator.ledger.confirmation import is_own
 from coordinator.ledger.failure_policy import by_its_own_fault, failed
 from coordinator.ledger.rules import Rules
 from coordinator.ledger.schema import attempts, shots, waiting

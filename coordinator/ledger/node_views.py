@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, and_, select
 
+from common.lanes import Lanes
 from common.messages import CardFacts
 from common.states import GONE, BatchState, NodeState
 from common.views import NodeView, SlowPathView
@@ -22,6 +23,7 @@ from coordinator.scheduling.slow_path import SlowPath
 
 def node_views(
     connection: Connection,
+    lanes: Lanes,
     slow: Mapping[str, Mapping[str, SlowPath]],
     horizons: Mapping[str, Horizon],
     now: float,
@@ -37,7 +39,7 @@ def node_views(
         .where(is_known())
         .order_by(nodes.c.id)
     )
-    known = members(connection)
+    known = members(connection, lanes)
 
     @cache
     def left(lane: str, card_type: str) -> set[str]:
@@ -74,7 +76,7 @@ def _view(row: Row[Any], member: Member, slow: tuple[SlowPathView, ...], leaves:
         **columns_of(row, "id", "owner", "terms", "vram_class", "state", "reason", "decided_by", "batch_id"),
         **columns_of(row, "doing", "aside", "seen_at"),
         name=row.id,
-        lanes=tuple(row.lanes),
+        lanes=tuple(lane for lane in row.lanes if lane in member.lanes),
         card=row.card["name"],
         facts=CardFacts(**row.card),
         speeds=member.speeds,

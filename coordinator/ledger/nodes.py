@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Row, func, insert, select
 
 from common.catalog import Catalog
-from common.errors import Conflict, Gone, NotFound
+from common.errors import Conflict, Forbidden, Gone, NotFound
 from common.fit import peak_limit
 from common.messages import Heartbeat, HeartbeatAnswer, Holdings, Join, Listen, Measurements, NewHoldings
 from common.nodes import Card
@@ -19,6 +19,7 @@ from common.views import MemoryView, NodeView, Who
 from coordinator.ledger import trust
 from coordinator.ledger.credible import most_joules
 from coordinator.ledger.endings import end_held
+from coordinator.ledger.fleet import served_lanes
 from coordinator.ledger.heartbeats import answer_heartbeats, answer_listeners
 from coordinator.ledger.identities import as_granted, end_keys, must_be_valid
 from coordinator.ledger.measurements import memory_views, note_trials
@@ -51,8 +52,8 @@ class Nodes:
         """Begin a new incarnation of a node, whose broker user has a password of this SHA-256.
 
         It has the owner, lanes and terms of its invitation; an owned node says them, but serves no others
-        than `owned_lanes` (None: all). Raises Forbidden for these, Conflict if another process has taken its
-        name since.
+        than `owned_lanes` (None: all), and no node those whose prompts it may not see. Raises Forbidden for
+        these, Conflict if another process has taken its name since.
         """
         with self.transactions.write() as write:
             granted = as_granted(write.connection, join, owned_lanes)
@@ -98,7 +99,7 @@ class Nodes:
         with self.transactions.backlog() as backlog:
             slow, horizons = backlog.slow_paths(), backlog.horizons or {}
         with self.transactions.read() as connection:
-            return node_views(connection, slow(), horizons, self.transactions.clock())
+            return node_views(connection, self.rules.lanes, slow(), horizons, self.transactions.clock())
 
     def readings(self) -> FleetReadings:
         """What metrics tell of all nodes, in the order of their names."""
@@ -148,11 +149,12 @@ class Nodes:
 
     def broker_accounts(self) -> list[BrokerAccount]:
         """What nodes may take from the broker."""
-        columns = nodes.c.id, nodes.c.lanes, nodes.c.vram_class, nodes.c.broker_digest
+        facts = nodes.c.lanes, nodes.c.owner, nodes.c.terms
+        columns = nodes.c.id, *facts, nodes.c.vram_class, nodes.c.broker_digest
         query = select(*columns).where(nodes.c.broker_digest != "")
         with self.transactions.read() as connection:
             return [
-                BrokerAccount(row.id, tuple(row.lanes), row.vram_class, row.broker_digest)
+                BrokerAccount(row.id, served_lanes(row, self.rules.lanes), row.vram_class, row.broker_digest)
                 for row in connection.execute(query)
             ]
 
@@ -258,6 +260,7 @@ def _test_or_confine(write: Write, rules: Rules, node: Row[Any], who: Who) -> No
 
 
 def _join(write: Write, rules: Rules, join: Join, broker_digest: str) -> JoinedNode:
+    lanes = _served(join, rules)
     card = _credible(card_of(join.card.model_dump()))
     facts = {
         "owner": join.owner,
@@ -292,10 +295,23 @@ def _join(write: Write, rules: Rules, join: Join, broker_digest: str) -> JoinedN
         node_id=join.name,
         incarnation=incarnation,
         vram_class=card.vram_class,
-        lanes=join.lanes,
+        lanes=lanes,
         owner=join.owner,
         terms=join.terms,
     )
+
+
+def _served(join: Join, rules: Rules) -> tuple[str, ...]:
+    """The lanes whose prompts the node may see. Raises Forbidden if there is none."""
+    lanes = rules.lanes.served(join.lanes, owner=join.owner, terms=join.terms)
+    if join.lanes and not lanes:
+        name = join.lanes[0]
+        raise Forbidden(
+            f"the prompts of lane {name} are for {rules.lanes.of(name).seen_by}, and node {join.name} of "
+            f"{join.owner} ({join.terms}) has no other lane: the operator of the farm may give it one, "
+            "or change `lanes` in the settings"
+        )
+    return lanes
 
 
 def _credible(card: Card) -> Card:

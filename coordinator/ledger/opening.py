@@ -40,7 +40,7 @@ def open_jobs(write: Write) -> None:
     drop_all_unwanted(write)
     recall_usage(write)
     recall_types(write)
-    write.changes.append(NodesChanged(members(write.connection)))
+    write.changes.append(NodesChanged(members(write.connection, write.lanes)))
     columns = (
         jobs.c.id,
         jobs.c.owner,

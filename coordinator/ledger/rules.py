@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from math import inf
 
+from common.lanes import Lanes
 from common.settings import Money, Timing
 from common.shot import Shot
 from coordinator.scheduling.placing import Placer
@@ -57,6 +58,8 @@ class Rules:
     whole: Callable[[Shot], bool] = lambda _: False
     #: Whether cards that waste energy leave work to others, for jobs that say nothing of it.
     eco: bool = True
+    #: Which nodes may see which prompts.
+    lanes: Lanes = field(default_factory=Lanes)
     #: Seconds for which details of ended jobs are kept; None: forever.
     keep_s: float | None = None
     #: Seconds for which the audit log is kept; None: forever.

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection, insert
 
 from common.errors import FarmError, Unavailable
+from common.lanes import Lanes
 from common.states import SHOT
 from coordinator.ledger.database import transaction
 from coordinator.ledger.fair_lock import FairLock
@@ -34,6 +35,8 @@ class Write:
     now: float
     #: The backlog before this transaction.
     backlog: Backlog
+    #: Which nodes may see which prompts.
+    lanes: Lanes
     #: Additions to tallies and costs of jobs.
     sums: Sums = field(default_factory=Sums)
     #: Rows of the table of events, written at the end.
@@ -91,7 +94,7 @@ class Write:
             self.connection.execute(insert(audit), [self.act._asdict() | {"at": self.now}])
         self.sums.write(self.connection, self.now)
         if self._touched:
-            self.changes.append(NodesChanged(members(self.connection, self._touched)))
+            self.changes.append(NodesChanged(members(self.connection, self.lanes, self._touched)))
 
     def charge(self, job_id: str, cost: float) -> None:
         """Add to the cost of a job."""
@@ -185,11 +188,13 @@ class Transactions:
         clock: Callable[[], float],
         new_backlog: Callable[[], Backlog],
         fill_backlog: Callable[[Write], None],
+        lanes: Lanes,
     ) -> None:
         """`fill_backlog` loads the backlog from the tables after a commit."""
         self._lead = lead
         #: Seconds since 1970.
         self.clock = clock
+        self.lanes = lanes
         self._fill_backlog = fill_backlog
         self._new_backlog = new_backlog
         self._backlog = new_backlog()
@@ -222,7 +227,7 @@ class Transactions:
             with transaction(self._lead.engine, writes=True) as connection:
                 with self._telling_when_replaced():
                     self._lead.hold(connection)
-                write = Write(connection, self.clock(), self._backlog)
+                write = Write(connection, self.clock(), self._backlog, self.lanes)
                 yield write
                 write.finish()
         except Unavailable:

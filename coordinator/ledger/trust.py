@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Row, exists, select, update
 
+from common.nodes import is_own
 from common.states import BatchState, NodeEvent, NodeState
 from common.trust import BAD, GOOD, doubt, noted
-from coordinator.ledger.confirmation import is_own
 from coordinator.ledger.failure_policy import by_its_own_fault, failed
 from coordinator.ledger.rules import Rules
 from coordinator.ledger.schema import attempts, batches, nodes, plain

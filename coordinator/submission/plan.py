@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
 
@@ -14,9 +14,10 @@ from common.cards import REFERENCE_CARDS
 from common.catalog import Catalog
 from common.errors import FarmError, FitsNothing, Invalid, OverBudget
 from common.exports import Export
+from common.lanes import Lanes, Privacy
 from common.manifest.export_sizes import ORIGINAL
 from common.manifest.parse import ParsedManifest
-from common.nodes import Card
+from common.nodes import Card, is_own
 from common.settings import Money
 from common.units import Amount, counted, format_money, format_seconds
 from common.views import EstimateView, NodeView
@@ -73,6 +74,19 @@ class Sample(_View):
     prompt: str
 
 
+class Readers(_View):
+    """Who may see the prompts of a manifest."""
+
+    lane: str
+    privacy: Privacy
+    #: In words.
+    may: str
+    #: Nodes in service that may take its shots; None: of no running farm.
+    nodes: tuple[str, ...] | None = None
+    #: Those of volunteers among them.
+    volunteers: int = 0
+
+
 class PlanReport(_View):
     """What a plan says: `farm plan --json`, and POST /v1/plan."""
 
@@ -87,6 +101,7 @@ class PlanReport(_View):
     #: Models and LoRAs whose files the catalog does not specify; they can be planned but not submitted.
     unidentified: tuple[str, ...]
     samples: tuple[Sample, ...]
+    readers: Readers
     #: On the running farm; None for other cards, and where the farm or the catalog does not tell enough.
     forecast: DoneForecast | None = None
     #: Why there is none for the running farm.
@@ -140,6 +155,8 @@ class Draft:
     money: Money
     #: Count the tokens of prompts.
     tokenizers: Tokenizers
+    #: Say who may see prompts, and what these must not say.
+    lanes: Lanes
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -164,11 +181,28 @@ def make_plan(
     rendered or exceeds the budget.
     """
     expansion = expand(draft.parsed, draft.catalog, random_seed=random_seed)
-    checks = ShotChecks(expansion, draft.tokenizers)
+    checks = ShotChecks(expansion, draft.tokenizers, draft.lanes.rules_of(draft.parsed.manifest.lane))
     rates = draft.money
     plan = estimate(checks.passing(), draft.catalog, stations, rates, together=together)
     checks.raise_any()
     return PlannedManifest(draft=draft, expansion=expansion, report=_report(draft, expansion, plan))
+
+
+def _readers(name: str, lanes: Lanes) -> Readers:
+    lane = lanes.of(name)
+    return Readers(lane=name, privacy=lane.privacy, may=lane.seen_by)
+
+
+def with_readers(planned: PlannedManifest, nodes: Iterable[NodeView]) -> PlannedManifest:
+    """Returns the plan with those of the nodes in service that may see its prompts."""
+    readers = planned.report.readers
+    seeing = [node for node in nodes if readers.lane in node.lanes]
+    told = {
+        "nodes": tuple(node.name for node in seeing),
+        "volunteers": sum(not is_own(node.terms) for node in seeing),
+    }
+    report = planned.report.model_copy(update={"readers": readers.model_copy(update=told)})
+    return replace(planned, report=report)
 
 
 def misfit_words(model: str, reason: str) -> str:
@@ -196,6 +230,7 @@ def _report(draft: Draft, expansion: Expansion, plan: Plan) -> PlanReport:
         warnings=(*warnings, *_guidance_warnings(plan, draft.catalog), *_budget_warning(plan, max_cost)),
         unidentified=tuple(sorted({name for line in plan.lines for name in line.unidentified})),
         samples=tuple(_samples(expansion)),
+        readers=_readers(manifest.lane, draft.lanes),
     )
 
 

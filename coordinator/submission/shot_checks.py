@@ -1,12 +1,14 @@
-"""What only a look at every shot can tell: that names differ, and that models read all of their prompts."""
+"""What only a look at every shot can tell: that names differ, and that prompts may and can be rendered."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 from common.catalog.compatibility import inversion_problem
 from common.errors import InvalidDocument
+from common.prompt_rules import BrokenRule, PromptRules
 from common.shot import PlannedShot, Shot
 from common.textual_inversions import MARK, mentioned
 from common.units import counted
@@ -16,6 +18,8 @@ from coordinator.submission.tokens import Reader, Tokenizers
 
 #: Fewer words than tokens by this factor: a text without blanks, of which characters are counted.
 _TOKENS_A_WORD = 10
+#: Prompts whose judgement is remembered; shots that differ only in their seed have the same.
+_JUDGED = 1024
 
 
 @dataclass(slots=True)
@@ -27,10 +31,20 @@ class _TooLong:
     shots: int = 0
 
 
+@dataclass(slots=True)
+class _Refused:
+    """Prompts that break one rule for the same reason."""
+
+    #: Number of the first of such shots in the manifest.
+    first: int
+    broken: BrokenRule
+    shots: int = 0
+
+
 class ShotChecks:
     """Looks at the shots of an expansion as they pass by, once."""
 
-    def __init__(self, expansion: Expansion, tokenizers: Tokenizers) -> None:
+    def __init__(self, expansion: Expansion, tokenizers: Tokenizers, rules: PromptRules) -> None:
         self._expansion = expansion
         self._tokenizers = tokenizers
         self._census = Census()
@@ -39,18 +53,25 @@ class ShotChecks:
         self._too_long: dict[tuple[str, bool], _TooLong] = {}
         #: What is wrong with a textual inversion, by its name and the model; None: nothing.
         self._inversions: dict[tuple[str, str], InvalidDocument | None] = {}
+        self._judge = lru_cache(_JUDGED)(rules.broken)
+        #: By rule, and what breaks it.
+        self._refused: dict[tuple[str, str], _Refused] = {}
 
     def passing(self) -> Iterator[PlannedShot]:
         for number, planned in enumerate(self._expansion):
             self._census.add(planned)
             self._read(number, planned)
             self._look_up(number, planned.shot)
+            if broken := self._judge(planned.shot.prompt):
+                key = broken.name, broken.piece.casefold()
+                self._refused.setdefault(key, _Refused(number, broken)).shots += 1
             yield planned
 
     def raise_any(self) -> None:
         """Raises InvalidDocument with all that is wrong, once every shot has passed."""
         wrong = [self._invalid(*side, found) for side, found in self._too_long.items()]
         wrong += filter(None, self._inversions.values())
+        wrong += map(self._refusal, self._refused.values())
         try:
             check_names(self._expansion, self._census)
         except InvalidDocument as clash:
@@ -91,6 +112,19 @@ class ShotChecks:
         written = settings.negative if negative else settings.prompt
         at = str(written.value).find(MARK + name)
         return self._expansion.invalid(written.path, why, at if at >= 0 else None)
+
+    def _refusal(self, refused: _Refused) -> InvalidDocument:
+        """Names the rule and the place, and none of the words that the rule lists."""
+        first, (name, remedy, piece) = self._expansion[refused.first], refused.broken
+        others = f" ({counted(refused.shots, 'image')} in all)" if refused.shots > 1 else ""
+        at = first.shot.prompt.index(piece) + 1
+        path, offset = self._expansion.place_of(refused.first, piece)
+        return self._expansion.invalid(
+            path,
+            f"the prompt of `{shortened(first.name)}` breaks rule `{name}` at its character {at}{others}: "
+            f"{remedy}",
+            offset,
+        )
 
     def _note(self, model: str, negative: bool, number: int) -> None:
         self._too_long.setdefault((model, negative), _TooLong(number)).shots += 1

@@ -12,9 +12,11 @@ from common.catalog import Catalog
 from common.embeddings import texts_key
 from common.errors import Conflict, Invalid, NotGranted, OverBudget, OverQuota
 from common.fit import Misfit, smallest_class
+from common.lanes import Lanes
 from common.manifest.limits import least_images
 from common.manifest.model import Manifest
 from common.manifest.parse import ParsedManifest, parse_manifest
+from common.prompt_rules import PromptRules
 from common.scopes import Caller
 from common.settings import Money
 from common.shot import PlannedShot, Shot
@@ -45,6 +47,7 @@ def submit_manifest(
     tokenizers: Tokenizers,
     money: Money,
     max_images: int,
+    lanes: Lanes,
     request: Repeatable | None = None,
 ) -> Submitted:
     """Everything is checked before the first shot enters the ledger.
@@ -58,8 +61,10 @@ def submit_manifest(
     parsed = parse_manifest(submission.manifest, source=submission.source, files=None, catalog=catalog)
     manifest = parsed.manifest
     _check_grants(manifest, caller)
+    check_dedication(manifest.lane, lanes, owner)
     check_images(least_images(manifest), max_images)
-    shots = _checked_shots(parsed, submission, catalog, tokenizers, max_images)
+    rules = lanes.rules_of(manifest.lane)
+    shots = _checked_shots(parsed, submission, catalog, tokenizers, max_images, rules)
     limit = manifest.limits.max_cost
     _refuse_over_budget(shots, limit, catalog, money)
     ordered = _not_stored(shots, ledger) if caller.key else []
@@ -99,7 +104,12 @@ def _answer(job: JobName, submitted: SubmittedJob) -> Submitted:
 
 
 def _checked_shots(
-    parsed: ParsedManifest, submission: Submit, catalog: Catalog, tokenizers: Tokenizers, max_images: int
+    parsed: ParsedManifest,
+    submission: Submit,
+    catalog: Catalog,
+    tokenizers: Tokenizers,
+    max_images: int,
+    rules: PromptRules,
 ) -> Expansion:
     """The shots of a manifest. Raises as `submit_manifest` does for what is wrong with them."""
     shots = expand(parsed, catalog, random_seed=submission.random_seed)
@@ -111,7 +121,7 @@ def _checked_shots(
             "plan it again with the catalog of the farm"
         )
     _refuse_unknown_identity(shots.unidentified)
-    checks = ShotChecks(shots, tokenizers)
+    checks = ShotChecks(shots, tokenizers, rules)
     for _ in checks.passing():
         pass
     checks.raise_any()
@@ -150,6 +160,16 @@ def _check_grants(manifest: Manifest, caller: Caller) -> None:
             f"write {granted} after `lane:`, or ask the operator of the farm for a key with this lane"
         )
     check_priority(caller, manifest.priority)
+
+
+def check_dedication(name: str, lanes: Lanes, owner: str) -> None:
+    """Raises NotGranted for jobs of others in a lane that is dedicated to an owner."""
+    dedicated_to = lanes.of(name).owner
+    if dedicated_to not in (None, owner):
+        raise NotGranted(
+            f"lane `{name}` is dedicated to jobs of {dedicated_to}, and this one is of {owner}: "
+            "write another after `lane:`"
+        )
 
 
 def check_priority(caller: Caller, priority: int) -> None:

@@ -13,6 +13,7 @@ from common.catalog import Catalog, Model, TextualInversion, load_catalog
 from common.errors import InvalidDocument
 from common.manifest.parse import parse_manifest
 from common.prompt_chunks import CHUNK, count_tokens, prompt_chunks
+from common.prompt_rules import PromptRules
 from common.shot import PlannedShot, Shot
 from common.textual_inversions import mentioned, vector_ids, with_vectors
 from coordinator.expand import expand
@@ -39,7 +40,7 @@ def catalog(*inversions: TextualInversion) -> Catalog:
 def planned(known: Catalog, prompt: str, model: str = "sd15", more: str = "") -> list[PlannedShot]:
     text = f"version: 1\nshots:\n- model: {model}\n  prompt: {prompt}\n{more}"
     expansion = expand(parse_manifest(text, source="m.yaml", files=None, catalog=known), known)
-    checks = ShotChecks(expansion, Tokenizers(known))
+    checks = ShotChecks(expansion, Tokenizers(known), PromptRules())
     shots = list(checks.passing())
     checks.raise_any()
     return shots

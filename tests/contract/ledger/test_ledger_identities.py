@@ -8,6 +8,7 @@ import pytest
 
 from common.access_messages import NewInvitation
 from common.errors import Conflict, Forbidden, NotFound, Unauthorised
+from common.lanes import Lane, Lanes
 from common.views import NodeView
 from coordinator.ledger import Introduction
 from coordinator.ledger.schema import batches
@@ -61,6 +62,7 @@ def test_an_owned_node_that_lost_its_key_has_its_name_again_once_it_is_missed(be
 
 
 def test_an_invited_node_is_what_its_invitation_says_whatever_it_declares(bench: Bench) -> None:
+    bench.restart(lanes=Lanes({"ana": Lane(privacy="dedicated", owner="ana")}))
     invite(bench, name="attic", owner="ana", lanes=("public", "ana"), terms="volunteer")
     invited(bench, "attic", A)
 

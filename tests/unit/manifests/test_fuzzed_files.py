@@ -23,6 +23,7 @@ from openpyxl import Workbook
 
 from common.catalog import Catalog, load_catalog
 from common.errors import FarmError, InvalidDocument
+from common.lanes import Lanes
 from common.manifest.files import FileReader
 from common.manifest.inline import inlined
 from common.manifest.parse import ParsedManifest, parse_manifest
@@ -231,7 +232,9 @@ def show(parsed: ParsedManifest) -> None:
     with plan_page.out.capture() as shown, plan_page.err.capture() as told, suppress(FarmError):
         # Too long a prompt, say, is refused by a sentence of its own.
         known = catalog()
-        draft = Draft(parsed=parsed, catalog=known, money=Money(), tokenizers=Tokenizers(known, ()))
+        draft = Draft(
+            parsed=parsed, catalog=known, money=Money(), tokenizers=Tokenizers(known, ()), lanes=Lanes()
+        )
         plan_page.show_plan(make_plan(draft))
     assert re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e]", shown.get() + told.get()) is None
 

@@ -1,0 +1,73 @@
+"""Lanes: whose nodes may see prompts, and settings that say so."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from common.errors import InvalidDocument, NotGranted
+from common.lanes import Lane, Lanes
+from common.nodes import Terms
+from common.settings import load_settings
+from coordinator.submission.submit import check_dedication
+
+LANES = Lanes({"open": Lane(privacy="public"), "acme": Lane(privacy="dedicated", owner="acme")})
+NAMES = ("public", "open", "studio", "acme")
+
+
+@pytest.mark.parametrize(
+    ("owner", "terms", "served"),
+    [
+        ("farm", "owned", ("public", "open", "studio")),
+        ("farm", "rented", ("public", "open", "studio")),
+        ("vera", "volunteer", ("public", "open")),
+        ("acme", "volunteer", ("public", "open", "acme")),
+        ("acme", "owned", NAMES),
+    ],
+)
+def test_a_node_serves_the_lanes_whose_prompts_it_may_see(
+    owner: str, terms: Terms, served: tuple[str, ...]
+) -> None:
+    assert LANES.served(NAMES, owner=owner, terms=terms) == served
+
+
+def test_a_dedicated_lane_takes_jobs_of_its_owner_alone() -> None:
+    check_dedication("acme", LANES, "acme")
+    check_dedication("studio", LANES, "bo")
+    with pytest.raises(NotGranted, match=r"lane `acme` is dedicated to jobs of acme, and this one is of bo"):
+        check_dedication("acme", LANES, "bo")
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("lanes: {public: {privacy: private}}", "lane `public` is for any node"),
+        ("lanes: {a: {privacy: dedicated}}", "a dedicated lane needs `owner`"),
+        ("lanes: {a: {owner: bo}}", "`owner` is for dedicated lanes"),
+        ("lanes: {a b: {}}", "cannot be the name of a lane"),
+        ("lanes: {a: {privacy: secret}}", "lanes.a.privacy: must be 'public', 'private' or 'dedicated'"),
+        ("prompt_rules: [{name: x, words: [a*b]}]", "may have `*` at its ends only"),
+        ("lanes: {a: {prompt_rules: [{name: x}]}}", "lanes.a.prompt_rules[0].words: is missing"),
+    ],
+)
+def test_settings_of_lanes_are_checked(tmp_path: Path, content: str, said: str) -> None:
+    (tmp_path / "farm.yaml").write_text(content)
+    with pytest.raises(InvalidDocument) as wrong:
+        load_settings(tmp_path / "farm.yaml")
+    assert said in str(wrong.value)
+
+
+def test_rules_of_a_lane_are_those_of_the_farm_and_its_own(tmp_path: Path) -> None:
+    (tmp_path / "farm.yaml").write_text(
+        "prompt_rules: [{name: weapons, words: [gun]}]\n"
+        "lanes: {family: {privacy: public, prompt_rules: [{name: drink, words: [beer*]}]}}\n"
+    )
+    lanes = load_settings(tmp_path / "farm.yaml").all_lanes
+
+    def broken(lane: str) -> list[str | None]:
+        found = map(lanes.rules_of(lane).broken, ("a gun", "two beers", "naked kids"))
+        return [one and one.name for one in found]
+
+    assert broken("public") == broken("studio") == ["weapons", None, "minors"]
+    assert broken("family") == ["weapons", "drink", "minors"]
