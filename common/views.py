@@ -222,6 +222,28 @@ class ImageView(Message):
     exports: tuple[ExportView, ...] = ()
 
 
+class PictureOrigin(Message):
+    """GET /v1/images/{sha256}/origin: whether, when and by what the farm made a picture."""
+
+    #: `stored`: these bytes are an image of the farm. `export`: one of its exports. `deleted`: an image that
+    #: was deleted since. `named`: other bytes, whose metadata names a shot; anybody can write that.
+    answer: Literal["stored", "export", "deleted", "named"]
+    #: The shot, and what its image was made with.
+    shot_id: Sha256
+    model: str
+    recipe: str
+    node: str
+    lane: str
+    #: Seconds since 1970; `deleted_at` is None for an image that is stored.
+    stored_at: float
+    deleted_at: float | None
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether the farm made just these bytes."""
+        return self.answer != "named"
+
+
 class ShotPage(Message):
     """GET /v1/jobs/{id}/shots: pass `next` as `cursor` for the next page; None at the end.
 

@@ -37,6 +37,7 @@ from common.views import (
     NodeView,
     NodeWish,
     PickList,
+    PictureOrigin,
     Priority,
     RejectedShot,
     Rejection,
@@ -96,6 +97,10 @@ class FarmClient(SyncFarm):
     def explain(self, subject: str) -> Explanation:
         """Of a job's id, a node's name, or a shot's id or its beginning."""
         return self.get(Explanation, f"/v1/explain/{quoted(subject)}")
+
+    def origin(self, sha256: str, shot_id: str | None) -> PictureOrigin:
+        """Of a picture with this content, whose metadata names a shot."""
+        return self.get(PictureOrigin, _asking(f"/v1/images/{quoted(sha256)}/origin", shot=shot_id))
 
     def table(self, job_id: str) -> CostTable:
         return self.get(CostTable, f"/v1/jobs/{quoted(job_id)}/table")

@@ -101,6 +101,7 @@ _VIEWS: dict[str, type[BaseModel]] = {
     "/v1/jobs/[^/]+/shots/[0-9]+/exports/.*": views.ExportedFile,
     "/v1/jobs/[^/]+/shots.*": views.ShotPage,
     "/v1/(jobs|shots|images)/[^/]+/delete": views.Deleted,
+    "/v1/images/[^/]+/origin.*": views.PictureOrigin,
     "/v1/jobs/[^/]+(/[a-z]+)?": views.JobView,
     "/v1/shots/stored": views.StoredShots,
     "/v1/shots/[^/]+/accept": views.AcceptedShot,

@@ -34,6 +34,7 @@ _COMMANDS = {
     "delete": "pictures",
     "priority": "jobs",
     "explain": "explain",
+    "verify": "verify",
     "cost": "cost",
     "thanks": "cost",
     "whoami": "keys",

@@ -7,7 +7,16 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query, Request
 
 from common.image_messages import LONGEST_WAIT_S, NewImage, OrderedImage
-from common.views import AcceptedShot, Deleted, Deletion, RejectedShot, Rejection, ShotQuery, StoredShots
+from common.views import (
+    AcceptedShot,
+    Deleted,
+    Deletion,
+    PictureOrigin,
+    RejectedShot,
+    Rejection,
+    ShotQuery,
+    StoredShots,
+)
 from coordinator.http import ordered_images
 from coordinator.http.access import (
     READING,
@@ -22,9 +31,12 @@ from coordinator.http.access import (
     allow,
 )
 from coordinator.http.requests import TheRequest
+from coordinator.pictures.origin import origin as image_origin
 
 router = APIRouter(prefix="/v1")
 
+#: SHA-256 of the bytes of an image.
+ContentHash = Annotated[str, Path(pattern="^[0-9a-f]{64}$")]
 #: Seconds for which a call may wait until its image has ended, well or not.
 Wait = Annotated[float, Query(ge=0, le=LONGEST_WAIT_S)]
 
@@ -60,6 +72,22 @@ async def image(
     """
     await ordered_images.wait(farm, job_id, wait, request)
     return await ordered_images.look(farm, job_id, owner)
+
+
+@router.get("/images/{sha256}/origin", dependencies=[READING])
+def origin(
+    sha256: ContentHash,
+    farm: TheFarm,
+    owner: TheOwner,
+    shot: Annotated[
+        str | None, Query(pattern="^[0-9a-f]{64}$", description="Shot that its metadata names")
+    ] = None,
+) -> PictureOrigin:
+    """Return whether, when and by what the farm made a picture, by its content.
+
+    404: nothing says that the farm made it, or the key may not see the jobs that have it.
+    """
+    return image_origin(sha256, shot, farm.ledger, farm.store, owner)
 
 
 @router.post("/shots/stored", dependencies=[READING])
@@ -102,8 +130,6 @@ def delete(
 
 
 @router.post("/images/{sha256}/delete", dependencies=[allow("operate")])
-def delete_content(
-    sha256: Annotated[str, Path(pattern="^[0-9a-f]{64}$")], wish: Deletion, farm: TheFarm, act: TheAct
-) -> Deleted:
+def delete_content(sha256: ContentHash, wish: Deletion, farm: TheFarm, act: TheAct) -> Deleted:
     """Delete every image with this content from the jobs of all owners. 404: no such image."""
     return farm.delete(farm.ledger.images.delete_content(sha256, act.key or wish.by, act=act))

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from sqlalchemy import Select, and_, exists, func, select, update
+from sqlalchemy import Connection, Select, and_, exists, func, null, select, update
 
 from common.errors import NotFound
 from common.exports import exports_at
@@ -14,8 +14,9 @@ from common.states import AttemptState, ShotState
 from common.views import Deleted
 from coordinator.ledger import deletions
 from coordinator.ledger.job_rows import detailed_job, job_exports
-from coordinator.ledger.records import Act, Doomed, StoredImage
+from coordinator.ledger.records import Act, Doomed, MadeImage, StoredImage
 from coordinator.ledger.schema import attempts, deleted_images, images, jobs, plain, shots, wants
+from coordinator.ledger.shot_rows import of_owner
 from coordinator.ledger.specs import shot_of
 from coordinator.ledger.transactions import Transactions
 from coordinator.ledger.transitions import chunks
@@ -79,6 +80,16 @@ class Images:
         with self.transactions.read() as connection:
             detailed_job(connection, job_id)
             return [StoredFile(*row) for row in connection.execute(_files(job_id).order_by(wants.c.position))]
+
+    def made(self, sha256: str, owner: str | None = None) -> MadeImage | None:
+        """The image with this content, the newest of equal ones; of jobs of an owner (None: of all)."""
+        with self.transactions.read() as connection:
+            return _made(connection, "sha256", sha256, owner)
+
+    def made_of(self, shot_id: str, owner: str | None = None) -> MadeImage | None:
+        """The image of a shot, the newest; of jobs of an owner (None: of all)."""
+        with self.transactions.read() as connection:
+            return _made(connection, "shot_id", shot_id, owner)
 
     def of_node(self, node_id: str, owner: str | None = None) -> list[NodeImage]:
         """The newest images that a node rendered, a few of them; with `owner`, of the jobs of this owner."""
@@ -179,6 +190,19 @@ class Images:
         gone = deleted_images.c.key.in_(keys), deleted_images.c.erased_at.is_(None)
         with self.transactions.write() as write:
             write.connection.execute(update(deleted_images).where(*gone).values(erased_at=write.now))
+
+
+def _made(connection: Connection, column: str, value: str, owner: str | None) -> MadeImage | None:
+    """A stored image comes before deleted ones."""
+    for table, deleted_at in ((images, null()), (deleted_images, deleted_images.c.deleted_at)):
+        same = (table.c[name] for name in MadeImage._fields if name != "deleted_at")
+        query = select(*same, deleted_at.label("deleted_at")).where(table.c[column] == value)
+        if owner is not None:
+            query = query.select_from(table.join(shots, shots.c.id == table.c.shot_id)).where(of_owner(owner))
+        row = connection.execute(query.order_by(table.c.stored_at.desc()).limit(1)).one_or_none()
+        if row is not None:
+            return MadeImage(**row._asdict())
+    return None
 
 
 def _files(job_id: str) -> Select[Any]:

@@ -193,6 +193,20 @@ class ShotFilter(NamedTuple):
     node: str = ""
 
 
+class MadeImage(NamedTuple):
+    """An image that the farm made, stored or deleted."""
+
+    shot_id: str
+    key: str
+    model: str
+    recipe: str
+    node_id: str
+    lane: str
+    stored_at: float
+    #: None: it is stored.
+    deleted_at: float | None
+
+
 class StoredImage(NamedTuple):
     """A stored image, and the export of it that a job wants."""
 

@@ -9,6 +9,7 @@ from PIL import Image
 from common.errors import NotFound
 from common.storage import Store
 from coordinator.pictures.exporting import exports_prefix
+from coordinator.pictures.marks import MARK
 
 CONTENT_TYPE = "image/webp"
 #: Pixels of the longer side: twice those of a tile, for fine screens.
@@ -28,7 +29,7 @@ def store_thumbnail(picture: Image.Image, image_key: str, store: Store) -> bytes
     small = picture.convert("RGB")
     small.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS, reducing_gap=2.0)
     out = io.BytesIO()
-    small.save(out, "WEBP", quality=_QUALITY, method=4)
+    small.save(out, "WEBP", quality=_QUALITY, method=4, xmp=MARK)
     data = out.getvalue()
     store.create(thumbnail_key(image_key), data, content_type=CONTENT_TYPE, metadata={})
     return data

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,8 +11,11 @@ import pytest
 from PIL import Image
 
 from common.errors import NotFound, Unavailable
+from common.views import PictureOrigin
 from coordinator.cli.pull import pull
 from coordinator.client import FarmClient
+from coordinator.importing.pictures import shot_id
+from coordinator.pictures.marks import has_mark
 from tests.farm import MANIFEST, RunningFarm, ScriptedNode
 from tests.ingest_worker import ingest_worker
 from tests.integration.test_delivery import render_all, submit
@@ -52,6 +56,10 @@ def rendered(farm: RunningFarm, operator: httpx.Client, node: ScriptedNode, fold
     return job
 
 
+def origin_of(client: FarmClient, content: bytes) -> PictureOrigin:
+    return client.origin(hashlib.sha256(content).hexdigest(), shot_id(content))
+
+
 def exports(farm: RunningFarm) -> list[str]:
     """What clients asked for; ingest makes the thumbnails beside it."""
     return [key for key in farm.farm.store.keys("exports/") if not key.endswith("/thumbnail.webp")]
@@ -81,6 +89,13 @@ def test_a_job_is_pulled_in_each_of_its_sizes_without_another_rendering(
     assert len(original) == stored["red-0-*"].size
     made = {*exports(farm)} - before
     assert len(made) == 12
+    pictures = {name: (folder / f"red-0-{name}.webp").read_bytes() for name in ("thumb", "128x128")}
+    told = {name: origin_of(client, content) for name, content in pictures.items()}
+    assert {name: one.answer for name, one in told.items()} == {"thumb": "export", "128x128": "stored"}
+    of_shot = node.joined.node_id, stored["red-0-*"].shot_id
+    assert {(one.node, one.shot_id) for one in told.values()} == {of_shot}
+    assert origin_of(client, pictures["thumb"] + b"\0").answer == "named"
+    assert all(map(has_mark, pictures.values()))
     # Everything is there: neither computed nor downloaded again.
     again = pull(client, job, folder)
     assert (again.fetched, again.kept, {*exports(farm)} - before) == (0, 16, made)
@@ -94,6 +109,7 @@ def test_a_job_is_pulled_in_each_of_its_sizes_without_another_rendering(
     assert {*exports(farm)} - before != set(), "the second job has the images"
     operator.post(f"/v1/jobs/{more.json()['id']}/delete", json={"by": "ana"}).raise_for_status()
     assert {*exports(farm)} - before == set()
+    assert [origin_of(client, content).answer for content in pictures.values()] == ["named", "deleted"]
 
 
 def test_what_cannot_be_exported_is_told(

@@ -1,11 +1,13 @@
 import io
 import json
+from xml.etree import ElementTree
 
 import pytest
 from PIL import Image
 
 from common.shot import Shot
 from coordinator.pictures.encode import encoded
+from coordinator.pictures.marks import MARK, has_mark
 
 PICTURE = Image.radial_gradient("L").resize((64, 48)).convert("RGB")
 INFOTEXT = "ein grüner Becher 茶\nSteps: 9"
@@ -45,9 +47,23 @@ def test_webp_and_jpeg_carry_both_texts_where_readers_look(image_format: str):
 
 
 @pytest.mark.parametrize("image_format", ["png", "webp", "jpeg"])
-def test_without_metadata_nothing_but_the_picture_is_stored(image_format: str):
+def test_without_metadata_nothing_but_the_picture_and_the_mark_is_stored(image_format: str):
     image = reopened(image_format, metadata=False)
-    assert not {"parameters", "shotfarm", "exif", "xmp", "comment", "icc_profile"} & set(image.info)
+    assert not {"parameters", "shotfarm", "exif", "comment", "icc_profile"} & set(image.info)
+    assert image.info["xmp"] == MARK
+
+
+@pytest.mark.parametrize("metadata", [True, False])
+@pytest.mark.parametrize("image_format", ["png", "webp", "jpeg"])
+def test_every_picture_says_that_a_model_made_it(image_format: str, metadata: bool):
+    data = encoded(PICTURE, shot(image_format, metadata=metadata), infotext=INFOTEXT, record=RECORD)
+    assert has_mark(data)
+    xmp = Image.open(io.BytesIO(data)).info["xmp"]
+    root = ElementTree.fromstring(xmp.partition(b"?>")[2].rpartition(b"<?")[0])
+    said = root.findall(".//{http://iptc.org/std/Iptc4xmpExt/2008-02-29/}DigitalSourceType")
+    assert [one.text for one in said] == [
+        "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
+    ]
 
 
 @pytest.mark.parametrize("image_format", ["png", "webp", "jpeg"])
@@ -58,8 +74,8 @@ def test_the_same_picture_gives_the_same_bytes(image_format: str):
     assert first == second
 
 
-def test_a_text_too_long_for_a_jpeg_segment_is_left_out():
-    data = encoded(PICTURE, shot("jpeg"), infotext="p" * 40_000, record=RECORD)
+def test_a_text_too_long_for_a_jpeg_segment_is_left_out_but_not_the_mark():
+    data = encoded(PICTURE, shot("jpeg"), infotext="p" * 40_000, record="r" * 70_000)
     image = Image.open(io.BytesIO(data))
     assert "exif" not in image.info
-    assert "xmp" in image.info
+    assert image.info["xmp"] == MARK

@@ -309,3 +309,26 @@ def test_a_shot_without_a_picture_cannot_be_deleted(bench: Bench) -> None:
     bench.submit(placed(1))
     with pytest.raises(Conflict, match="has no stored image"):
         bench.ledger.images.delete(bench.rows(shots)[0].id, "ana")
+
+
+def test_an_image_is_known_by_its_content_also_when_it_is_deleted_and_only_to_whose_jobs_have_it(
+    bench: Bench, node: Holder
+) -> None:
+    bench.submit(placed(2), owner="ana")
+    bench.submit(placed(3)[2:], owner="bo")
+    lease = node.lease()
+    for index, one in enumerate(lease.shots):
+        bench.store(bench.deliver(lease, index).attempt_id, sha256=f"{index:x}" * 64)
+        made = bench.ledger.images.made(f"{index:x}" * 64)
+        assert made is not None
+        assert (made.shot_id, made.node_id, made.deleted_at) == (one.id, node.id, None)
+    images = bench.ledger.images
+    bench.ledger.images.delete(lease.shots[0].id, "ben")
+
+    gone = images.made("0" * 64, "ana")
+    assert gone is not None
+    assert gone == images.made_of(lease.shots[0].id)
+    assert gone.deleted_at == bench.clock.now
+    assert images.made("1" * 64, "ana") is not None
+    assert [images.made(digit * 64, "bo") for digit in "01"] == [None, None]
+    assert images.made("f" * 64) is None

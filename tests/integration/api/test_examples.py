@@ -213,6 +213,7 @@ NEEDS: dict[str, Callable[[Stage], Names]] = {
     "POST /v1/shots/{shot_id}/reject": of_stored,
     "POST /v1/shots/{shot_id}/delete": of_stored,
     "POST /v1/images/{sha256}/delete": of_stored,
+    "GET /v1/images/{sha256}/origin": of_stored,
     "POST /v1/nodes/{node_id}/resume": of_node("pause"),
     "POST /v1/nodes/{node_id}/forgive": of_node("quarantine"),
     "POST /v1/nodes/{node_id}/forget": of_left,

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from PIL import Image
 
 from common.error_view import ErrorView
 from common.messages import CardFacts, Join
@@ -92,6 +93,7 @@ COMMANDS = {
     "delete": Case(("delete", JOB, "--yes"), shows=False),
     "priority": Case(("priority", JOB, "50")),
     "explain": Case(("explain", JOB)),
+    "verify": Case(("verify", "made.png")),
     "cost": Case(("cost", JOB)),
     "thanks": Case(("thanks",)),
     "whoami": Case(("whoami",)),
@@ -187,6 +189,7 @@ def answers(
     monkeypatch.setattr("coordinator.cli.local.start_farm", started)
     monkeypatch.setattr("coordinator.cli.render.render_apart", drawn)
     (tmp_path / "m.yaml").write_text(MANIFEST)
+    Image.new("RGB", (8, 8)).save(tmp_path / "made.png")
     (tmp_path / "list.txt").write_text("a mug --s 20")
     (tmp_path / "x.safetensors").write_bytes(safetensors_bytes(LORAS["sdxl kohya"][1]))
     (tmp_path / "models.yaml").write_text("catalogs: [catalog.yaml]")

@@ -1,0 +1,45 @@
+"""Whether a picture is one that the farm made: by its bytes, then by what its metadata says."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from common.errors import NotFound
+from common.storage import Store
+from common.views import PictureOrigin
+from coordinator.ledger import Ledger, MadeImage
+from coordinator.pictures.exporting import exports_prefix
+
+
+def origin(
+    sha256: str, named: str | None, ledger: Ledger, store: Store, owner: str | None = None
+) -> PictureOrigin:
+    """Of the picture with this content, whose metadata names a shot; among jobs of an owner (None: all).
+
+    Exports are in no ledger: they are found in the store, beside the image of the shot that is `named`.
+
+    Raises NotFound if nothing says that the farm made it, Unavailable if the store does not answer.
+    """
+    if (image := ledger.images.made(sha256, owner)) is not None:
+        return _origin("stored" if image.deleted_at is None else "deleted", image)
+    if named is None or (image := ledger.images.made_of(named, owner)) is None:
+        raise NotFound(
+            f"no image of the farm has the SHA-256 {sha256[:12]}…; a copy that was edited or saved again "
+            "has another"
+        )
+    heads = map(store.head, store.keys(exports_prefix(image.key)))
+    is_export = any(head is not None and head.metadata.get("sha256") == sha256 for head in heads)
+    return _origin("export" if is_export else "named", image)
+
+
+def _origin(answer: Literal["stored", "export", "deleted", "named"], image: MadeImage) -> PictureOrigin:
+    return PictureOrigin(
+        answer=answer,
+        shot_id=image.shot_id,
+        model=image.model,
+        recipe=image.recipe,
+        node=image.node_id,
+        lane=image.lane,
+        stored_at=image.stored_at,
+        deleted_at=image.deleted_at,
+    )
