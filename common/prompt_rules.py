@@ -165,6 +165,13 @@ _SEXUAL = (
 )
 
 
+#: What an image of a real person may show only by consent of the person.
+INTIMACY = PromptRule(
+    name="intimacy",
+    words=(*_SEXUAL, "nackt*", "unbekleidet*", "sexuell*", "érotique*", "sexuel*", "desnud*", "erótic*"),
+)
+
+
 def _minors(*words: str, sexual: tuple[str, ...] = ()) -> PromptRule:
     remedy = "this farm renders no sexual images of minors"
     return PromptRule(name="minors", words=words, beside=(*_SEXUAL, *sexual), remedy=remedy)

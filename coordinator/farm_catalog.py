@@ -7,6 +7,7 @@ import logging
 from collections.abc import Iterable, Sequence
 
 from common.catalog import CatalogEntries, ServedCatalog, build_catalog, with_entry
+from common.catalog.entries import LoraEntry
 from common.errors import InvalidDocument
 from common.views import CatalogAddition
 
@@ -37,11 +38,20 @@ class FarmCatalog:
         self._serve(entries, {identity: size for one in taken for identity, size in one.files.items()})
 
     def _serve(self, entries: CatalogEntries, files: dict[str, int]) -> None:
-        served = ServedCatalog(version="", files=files, **dict(entries))
+        served = ServedCatalog(version="", files=files, **dict(entries) | {"loras": _impersonal(entries)})
         content = served.model_dump_json(exclude_unset=True)
         self.version = hashlib.sha256(content.encode()).hexdigest()[:16]
         #: The answer to GET /v1/catalog.
         self.served = served.model_copy(update={"version": self.version}).model_dump_json(exclude_unset=True)
+
+
+def _impersonal(entries: CatalogEntries) -> dict[str, LoraEntry]:
+    """The LoRAs as nodes and clients may see them: without whom they show, and the consent."""
+    kept = {
+        name: {field: getattr(lora, field) for field in lora.model_fields_set - {"person"}}
+        for name, lora in entries.loras.items()
+    }
+    return {name: LoraEntry.model_validate(fields) for name, fields in kept.items()}
 
 
 def _together(

@@ -12,6 +12,7 @@ from common.catalog.entries import (
     CatalogEntries,
     Entry,
     FamilyEntry,
+    LoraEntry,
     ModelEntry,
     RecipeEntry,
     SpeedEntry,
@@ -25,6 +26,7 @@ from common.catalog.types import (
     License,
     Lora,
     Model,
+    Person,
     Recipe,
     Speed,
     TextualInversion,
@@ -46,7 +48,7 @@ def build_catalog(entries: CatalogEntries) -> Catalog:
 
     return Catalog(
         models={name: _model(name, model, entries) for name, model in entries.models.items()},
-        loras=additions(Lora, entries.loras),
+        loras={name: _lora(name, entry, entries) for name, entry in entries.loras.items()},
         licenses={name: _license(name, entries) for name in entries.licenses},
         textual_inversions=additions(TextualInversion, entries.textual_inversions),
         upscalers=additions(Upscaler, entries.upscalers),
@@ -70,6 +72,9 @@ def _model(name: str, entry: ModelEntry, entries: CatalogEntries) -> Model:
         family=_family(entry, family),
         base=entry.base or name,
         license=_license(entry.license, entries),
+        component_licenses={
+            part: _license(license_, entries) for part, license_ in entry.component_licenses.items()
+        },
         components={part: round(billions * 1e9) for part, billions in entry.components.items()},
         activations=_activations(entry.activations or family.activations),
         recipes=tuple(recipe for recipe in recipes if recipe not in lacking),
@@ -77,6 +82,11 @@ def _model(name: str, entry: ModelEntry, entries: CatalogEntries) -> Model:
         speeds=tuple(map(_speed, family.speeds if entry.speeds is None else entry.speeds)),
         gguf={format_: _built(GgufFile, file) for format_, file in entry.gguf.items()},
     )
+
+
+def _lora(name: str, entry: LoraEntry, entries: CatalogEntries) -> Lora:
+    person = entry.person and _built(Person, entry.person)
+    return _built(Lora, entry, name=name, license=_license(entry.license, entries), person=person)
 
 
 def _by_format(recipe: RecipeEntry) -> list[RecipeEntry]:

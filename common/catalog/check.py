@@ -67,6 +67,12 @@ def _model_problems(path: str, model: ModelEntry, entries: CatalogEntries) -> It
         yield from _path_problems(f"{path}.gguf.{quantised}.path", file.path, ".gguf")
     if model.license not in entries.licenses:
         yield f"{path}.license", f"unknown license `{model.license}`; known: {', '.join(entries.licenses)}"
+    for part, license_ in model.component_licenses.items():
+        if part not in model.components:
+            yield f"{path}.component_licenses.{part}", f"the model has no component `{part}`"
+        if license_ not in entries.licenses:
+            known = ", ".join(entries.licenses)
+            yield f"{path}.component_licenses.{part}", f"unknown license `{license_}`; known: {known}"
     family = entries.families.get(model.family)
     if family is None:
         yield f"{path}.family", f"unknown family `{model.family}`; known: {', '.join(entries.families)}"

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 
+from common.catalog.licenses import licenses_of
 from common.catalog.samplers import method_and_schedule, most_steps, sampler_of, samplers_akin
-from common.catalog.types import Catalog, Lora, Model, Upscaler
+from common.catalog.types import Catalog, Lora, Model, TextualInversion, Upscaler
 from common.exports import MAX_PIXELS
 from common.units import format_size
 from common.wording import listed, suggestion
@@ -20,6 +21,18 @@ _FACTOR = re.compile(r"(\d+(?:\.\d+)?)\s*x?|x(\d+)", re.IGNORECASE)
 _FILTERS = frozenset({"lanczos", "bicubic", "bilinear", "nearest", "true", "yes"})
 #: Shot fields that only some families take, in order.
 KNOBS = ("blind_steps", "clip_skip", "shift")
+
+
+def sale_problem(kind: str, entry: Model | Lora | TextualInversion | Upscaler) -> str | None:
+    """Why images of a manifest with `use: commercial` cannot be made with an entry, if so."""
+    for name, license_ in licenses_of(entry).items():
+        if not license_.commercial:
+            what = f"`{name}`" if name == entry.name else name
+            return (
+                f"{kind} {what} has the licence {license_.name}, which forbids commercial use; "
+                "this manifest says `use: commercial`"
+            )
+    return None
 
 
 def sampler_problem(name: str, model: Model) -> str | None:

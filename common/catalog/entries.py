@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Annotated, Any, Literal, cast
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-from common.catalog.types import MAX_SCALE, PlacementWord, SpeedBasis
+from common.catalog.types import MAX_SCALE, ConsentScope, PlacementWord, SpeedBasis
+from common.proper_names import proper_name
 from common.textual_inversions import MAX_VECTORS
 
 Identity = Annotated[str, Field(pattern=r"^(sha256:[0-9a-f]{64}|[\w.-]+/[\w.-]+@[0-9a-f]{40})$")]
@@ -89,6 +91,7 @@ class FamilyEntry(Entry):
 
 class LicenseEntry(Entry):
     commercial: bool
+    attribution: bool = False
     url: str = ""
 
 
@@ -104,6 +107,8 @@ class ModelEntry(Entry):
     identity: Identity | None = None
     path: str
     license: str
+    #: Of components that have another licence than the model.
+    component_licenses: dict[str, str] = {}
     #: Component to billions of parameters.
     components: Annotated[dict[str, Positive], Field(min_length=1)]
     #: None: the family's.
@@ -123,12 +128,30 @@ class ModelEntry(Entry):
     gguf: dict[Literal["gguf-q8", "gguf-q5", "gguf-q4"], GgufFileEntry] = {}
 
 
+class PersonEntry(Entry):
+    """Whom a LoRA shows."""
+
+    #: Stands for the person in messages; a number, not a name.
+    subject: Annotated[str, AfterValidator(lambda given: proper_name(given, "a subject"))]
+    real: bool = True
+    #: Where the consent is kept, such as the SHA-256 of the document.
+    consent: str | None = None
+    #: What the person has agreed to.
+    scope: tuple[ConsentScope, ...] = ("noncommercial",)
+    #: The last day of the consent; None: it has none.
+    expires: date | None = None
+    #: The day on which the person took it back.
+    revoked: date | None = None
+
+
 class LoraEntry(Entry):
     base: str
     identity: Identity | None = None
     path: str
     license: str
     triggers: tuple[str, ...] = ()
+    #: None: it shows no particular person.
+    person: PersonEntry | None = None
 
 
 class TextualInversionEntry(Entry):

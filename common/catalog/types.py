@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
 from types import MappingProxyType
 from typing import Literal
 
@@ -36,6 +37,9 @@ CPU = "CPU"
 
 #: Where a speed is from. `estimated`: derived from benchmarks of other programs or similar models.
 SpeedBasis = Literal["measured", "published", "estimated"]
+
+#: What a person may agree to; `noncommercial` is the least.
+ConsentScope = Literal["noncommercial", "commercial", "intimate"]
 
 #: The parts of a render, each with its own need of memory.
 Phase = Literal["encode", "denoise", "decode"]
@@ -171,6 +175,8 @@ class License:
     name: str
     #: Whether images may be sold.
     commercial: bool
+    #: Whether its author must be named with them.
+    attribution: bool = False
     url: str = ""
 
 
@@ -202,12 +208,30 @@ class Model:
     speeds: tuple[Speed, ...] = ()
     #: Format, such as `gguf-q4`, to its file.
     gguf: dict[str, GgufFile] = field(default_factory=dict)
+    #: Of components that have another licence than the model.
+    component_licenses: dict[str, License] = field(default_factory=dict)
     #: Recipes that need such a file and have none.
     lacking: tuple[Recipe, ...] = ()
 
     def recipe(self, name: str) -> Recipe:
         """Raises KeyError for a name the model does not have."""
         return {recipe.name: recipe for recipe in self.recipes}[name]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Person:
+    """Whom a LoRA shows, and what that person has agreed to."""
+
+    #: Stands for the person in messages.
+    subject: str
+    real: bool
+    #: Where the consent is kept; None: there is none.
+    consent: str | None
+    scope: tuple[ConsentScope, ...]
+    #: The last day of the consent; None: it has none.
+    expires: date | None
+    #: The day on which the person took it back.
+    revoked: date | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -220,6 +244,8 @@ class Lora:
     path: str
     license: License
     triggers: tuple[str, ...] = ()
+    #: None: it shows no particular person.
+    person: Person | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -282,6 +308,8 @@ class Catalog:
     judge: LoraJudge = field(default=_knows_no_files, repr=False, compare=False)
     judge_inversion: InversionJudge = field(default=lambda _: None, repr=False, compare=False)
     judge_upscaler: UpscalerJudge = field(default=lambda _: None, repr=False, compare=False)
+    #: The present day in UTC, by which consents expire.
+    today: Callable[[], date] = field(default=lambda: datetime.now(UTC).date(), repr=False, compare=False)
 
     def entry(self, name: str) -> Model | Lora | TextualInversion | Upscaler | None:
         """What has files, by name."""

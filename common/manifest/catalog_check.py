@@ -16,9 +16,11 @@ from common.catalog.compatibility import (
     NO_UPSCALER,
     knob_problem,
     lora_problem,
+    sale_problem,
     sampler_problem,
     upscaler_problem,
 )
+from common.catalog.consent import consent_problem
 from common.manifest.foreign_syntax import EMPHASIS, foreign
 from common.manifest.model import NOTHING, Group, Manifest, ShotFields
 from common.manifest.presets import whole, with_presets
@@ -51,6 +53,9 @@ def check_catalog(manifest: Manifest, catalog: Catalog, reading: Reading) -> Non
             _check_named("model", name, catalog.models, path, commercial, reading)
         for path, name in loras.items():
             _check_named("LoRA", name, catalog.loras, path, commercial, reading)
+            lora = catalog.loras.get(name)
+            if lora and (why := consent_problem(lora, commercial=commercial, today=catalog.today())):
+                reading.wrong_at(path, why)
         for path, name in upscalers.items():
             if name == NO_UPSCALER:
                 continue
@@ -77,12 +82,8 @@ def _check_named(
 def _check_license(
     kind: str, entry: Model | Lora | Upscaler, path: str, commercial: bool, reading: Reading
 ) -> None:
-    if commercial and not entry.license.commercial:
-        message = (
-            f"{kind} `{entry.name}` has the licence {entry.license.name}, which forbids commercial use; "
-            "this manifest says `use: commercial`"
-        )
-        reading.wrong_at(path, message)
+    if commercial and (why := sale_problem(kind, entry)):
+        reading.wrong_at(path, why)
 
 
 def _check_fit(group: Group, path: str, manifest: Manifest, catalog: Catalog, reading: Reading) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
@@ -21,6 +21,8 @@ from rich.progress import (
 )
 
 from common.catalog import Catalog, Lora, Model, TextualInversion, Upscaler, load_catalog
+from common.catalog.consent import consent_problem
+from common.catalog.licenses import EffectiveLicense, effective_license
 from common.errors import Invalid, NotFound, Unavailable
 from common.settings import Settings, load_settings
 from common.storage.open import open_store
@@ -95,6 +97,10 @@ class HeldReport(_Report):
     identity: str | None
     license: str
     commercial: bool
+    #: What its licence and those of its components allow together.
+    allows: EffectiveLicense
+    #: Whom a LoRA shows, and what that person has agreed to; empty if nobody in particular.
+    person: str = ""
     #: None if the files are not on this machine.
     place: str | None
     size: int
@@ -345,10 +351,10 @@ def show_command(name: Name, settings: options.SettingsFile = None, as_json: opt
         print_json(report)
         return
     kind = {"loras": "made for", "upscalers": "architecture"}.get(report.section, "family")
-    sale = "" if report.commercial else " (non-commercial)"
     lines = {
         kind: report.belongs_to,
-        "licence": report.license + sale,
+        "licence": f"{report.license}: {report.allows.words}",
+        "person": report.person,
         "identity": report.identity or "unknown: it can be planned, not submitted",
         "files": f"{counted(report.files, 'file')}, {format_gib(report.size)}, in {report.place}"
         if report.place
@@ -373,6 +379,8 @@ def _held_report(name: str, farm: Settings, catalog: Catalog) -> HeldReport:
         identity=entry.identity,
         license=entry.license.name,
         commercial=entry.license.commercial,
+        allows=effective_license([entry]),
+        person=_person_words(entry, catalog.today()) if isinstance(entry, Lora) else "",
         place=str(held.place) if held else None,
         size=sum(file.stat().st_size for file in files),
         files=len(files),
@@ -384,6 +392,17 @@ def _held_report(name: str, farm: Settings, catalog: Catalog) -> HeldReport:
             name in entries for entries in CatalogFile(farm.own_catalog, farm.catalogs).entries().values()
         ),
     )
+
+
+def _person_words(lora: Lora, today: date) -> str:
+    """Whom it shows, and what may be done with it today."""
+    person = lora.person
+    if person is None or not person.real:
+        return "" if person is None else f"subject {person.subject}, not a real person"
+    if why := consent_problem(lora, commercial=False, today=today):
+        return why
+    until = "" if person.expires is None else f" until {person.expires}"
+    return f"subject {person.subject}, agreed to {', '.join(person.scope)} use{until} ({person.consent})"
 
 
 def _belonging(entry: Model | Lora | TextualInversion | Upscaler) -> tuple[Section, str]:

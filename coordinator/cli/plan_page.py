@@ -105,6 +105,7 @@ def totals_table(report: PlanReport) -> Table:
     volunteers = f"; volunteers pay {beside} for electricity" if plan.volunteered.high else ""
     made.add_row("cost", f"{_amount(plan.cost, plan.currency)}{each}{volunteers}")
     made.add_row("basis", _basis(plan))
+    made.add_row("licence", styled(report.license.words))
     made.add_row("prompts", styled(readers_words(report.readers)))
     made.add_row("rates", rates_words(plan, report.money), style="dim")
     return made

@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import Row, func, insert, select
+from sqlalchemy import Row, Select, func, insert, select
 
 from common.catalog import Catalog
 from common.errors import Conflict, Forbidden, Gone, NotFound
@@ -151,7 +151,7 @@ class Nodes:
         """What nodes may take from the broker."""
         facts = nodes.c.lanes, nodes.c.owner, nodes.c.terms
         columns = nodes.c.id, *facts, nodes.c.vram_class, nodes.c.broker_digest
-        query = select(*columns).where(nodes.c.broker_digest != "")
+        query: Select[Any] = select(*columns).where(nodes.c.broker_digest != "")
         with self.transactions.read() as connection:
             return [
                 BrokerAccount(row.id, served_lanes(row, self.rules.lanes), row.vram_class, row.broker_digest)

@@ -7,6 +7,7 @@ from functools import cache
 from typing import NamedTuple, Protocol
 
 from common.catalog import Catalog, Model, Recipe
+from common.catalog.consent import revoked
 from common.chips import chip_of
 from common.fit import Misfit, Seen, encoding_of, fit, plain_shot, without_encoders
 from common.nodes import Card
@@ -76,6 +77,9 @@ def placing(catalog: Catalog, *, shared: bool = True) -> Placer:
         model = catalog.models.get(shot.model)
         if model is None:
             return f"the catalog no longer has model {shot.model}"
+        for use in shot.loras:
+            if (lora := catalog.loras.get(use.name)) and (why := revoked(lora)):
+                return why
         answer = fit(shot, model, card, seen)
         if isinstance(answer, Misfit):
             fits = without_encoders(shot, model, card, seen) if shared and seen.embedded is None else ()

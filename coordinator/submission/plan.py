@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict
 
 from common.cards import REFERENCE_CARDS
 from common.catalog import Catalog
+from common.catalog.licenses import EffectiveLicense
 from common.errors import FarmError, FitsNothing, Invalid, OverBudget
 from common.exports import Export
 from common.lanes import Lanes, Privacy
@@ -102,6 +103,8 @@ class PlanReport(_View):
     unidentified: tuple[str, ...]
     samples: tuple[Sample, ...]
     readers: Readers
+    #: What the licences of all that the images are made with allow together.
+    license: EffectiveLicense
     #: On the running farm; None for other cards, and where the farm or the catalog does not tell enough.
     forecast: DoneForecast | None = None
     #: Why there is none for the running farm.
@@ -181,11 +184,14 @@ def make_plan(
     rendered or exceeds the budget.
     """
     expansion = expand(draft.parsed, draft.catalog, random_seed=random_seed)
-    checks = ShotChecks(expansion, draft.tokenizers, draft.lanes.rules_of(draft.parsed.manifest.lane))
+    manifest = draft.parsed.manifest
+    rules = draft.lanes.rules_of(manifest.lane)
+    checks = ShotChecks(expansion, draft.tokenizers, rules, use=manifest.use)
     rates = draft.money
     plan = estimate(checks.passing(), draft.catalog, stations, rates, together=together)
     checks.raise_any()
-    return PlannedManifest(draft=draft, expansion=expansion, report=_report(draft, expansion, plan))
+    report = _report(draft, expansion, plan, checks.license)
+    return PlannedManifest(draft=draft, expansion=expansion, report=report)
 
 
 def _readers(name: str, lanes: Lanes) -> Readers:
@@ -215,7 +221,7 @@ def station_of(node: NodeView) -> Station:
     return Station(card=Card(**node.facts.model_dump()), terms=node.terms, speeds=node.speeds)
 
 
-def _report(draft: Draft, expansion: Expansion, plan: Plan) -> PlanReport:
+def _report(draft: Draft, expansion: Expansion, plan: Plan, allowed: EffectiveLicense) -> PlanReport:
     source, manifest = draft.parsed.source, draft.parsed.manifest
     max_cost = manifest.limits.max_cost
     warnings = [problem.at(source) for problem in (*draft.parsed.warnings, *expansion.warnings)]
@@ -231,6 +237,7 @@ def _report(draft: Draft, expansion: Expansion, plan: Plan) -> PlanReport:
         unidentified=tuple(sorted({name for line in plan.lines for name in line.unidentified})),
         samples=tuple(_samples(expansion)),
         readers=_readers(manifest.lane, draft.lanes),
+        license=allowed,
     )
 
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Literal
 
-from common.catalog.compatibility import inversion_problem
+from common.catalog.compatibility import inversion_problem, sale_problem
+from common.catalog.consent import forbids_intimacy
+from common.catalog.licenses import EffectiveLicense, effective_license
 from common.errors import InvalidDocument
-from common.prompt_rules import BrokenRule, PromptRules
+from common.prompt_rules import INTIMACY, BrokenRule, PromptRules
 from common.shot import PlannedShot, Shot
 from common.textual_inversions import MARK, mentioned
 from common.units import counted
@@ -44,7 +47,15 @@ class _Refused:
 class ShotChecks:
     """Looks at the shots of an expansion as they pass by, once."""
 
-    def __init__(self, expansion: Expansion, tokenizers: Tokenizers, rules: PromptRules) -> None:
+    def __init__(
+        self,
+        expansion: Expansion,
+        tokenizers: Tokenizers,
+        rules: PromptRules,
+        *,
+        use: Literal["commercial", "noncommercial"] = "noncommercial",
+    ) -> None:
+        """`rules` are those of the lane, `use` is that of the manifest."""
         self._expansion = expansion
         self._tokenizers = tokenizers
         self._census = Census()
@@ -53,7 +64,11 @@ class ShotChecks:
         self._too_long: dict[tuple[str, bool], _TooLong] = {}
         #: What is wrong with a textual inversion, by its name and the model; None: nothing.
         self._inversions: dict[tuple[str, str], InvalidDocument | None] = {}
+        self._is_sold = use == "commercial"
         self._judge = lru_cache(_JUDGED)(rules.broken)
+        self._intimate = lru_cache(_JUDGED)(PromptRules([INTIMACY]).broken)
+        #: Names of all that the shots are made with.
+        self._used: set[str] = set()
         #: By rule, and what breaks it.
         self._refused: dict[tuple[str, str], _Refused] = {}
 
@@ -62,9 +77,7 @@ class ShotChecks:
             self._census.add(planned)
             self._read(number, planned)
             self._look_up(number, planned.shot)
-            if broken := self._judge(planned.shot.prompt):
-                key = broken.name, broken.piece.casefold()
-                self._refused.setdefault(key, _Refused(number, broken)).shots += 1
+            self._obey(number, planned.shot)
             yield planned
 
     def raise_any(self) -> None:
@@ -92,6 +105,27 @@ class ShotChecks:
         if shot.negative and reader.negative_too_long(shot):
             self._note(shot.model, True, number)
 
+    @property
+    def license(self) -> EffectiveLicense:
+        """What the licences of all that the shots that passed are made with allow together."""
+        entries = map(self._tokenizers.catalog.entry, sorted(self._used))
+        return effective_license(entry for entry in entries if entry is not None)
+
+    def _obey(self, number: int, shot: Shot) -> None:
+        """Note what the shot is made with, and which rule its prompt breaks."""
+        used = {shot.model, *(use.name for use in shot.loras), *(one.name for one in shot.inversions)}
+        self._used |= used | {shot.upscaler.name} if shot.upscaler else used
+        broken = self._judge(shot.prompt)
+        for use in () if broken else shot.loras:
+            lora = self._tokenizers.catalog.loras.get(use.name)
+            if lora and forbids_intimacy(lora) and (broken := self._intimate(shot.prompt)):
+                remedy = f"the person of LoRA `{lora.name}` has not agreed to intimate images"
+                broken = broken._replace(remedy=remedy)
+                break
+        if broken:
+            key = broken.name, broken.piece.casefold()
+            self._refused.setdefault(key, _Refused(number, broken)).shots += 1
+
     def _look_up(self, number: int, shot: Shot) -> None:
         """Check each textual inversion once for a model, where a prompt first names it."""
         for negative, text in enumerate((shot.prompt, shot.negative)):
@@ -106,6 +140,9 @@ class ShotChecks:
         catalog = self._tokenizers.catalog
         known = catalog.models[model]
         why = inversion_problem(name, known, catalog) if known.family.reads_emphasis else None
+        inversion = catalog.textual_inversions.get(name) if known.family.reads_emphasis else None
+        if why is None and inversion is not None and self._is_sold:
+            why = sale_problem("textual inversion", inversion)
         if why is None:
             return None
         settings = self._expansion.settings_of(number)

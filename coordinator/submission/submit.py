@@ -121,7 +121,7 @@ def _checked_shots(
             "plan it again with the catalog of the farm"
         )
     _refuse_unknown_identity(shots.unidentified)
-    checks = ShotChecks(shots, tokenizers, rules)
+    checks = ShotChecks(shots, tokenizers, rules, use=parsed.manifest.use)
     for _ in checks.passing():
         pass
     checks.raise_any()

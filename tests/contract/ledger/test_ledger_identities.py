@@ -18,6 +18,10 @@ from tests.contract.ledger.bench import TIMING, Bench, placed
 A, B, C, INVITED, OTHER = (letter * 64 for letter in "abcef")
 
 
+#: A lane for cards of one owner.
+OF_ANA = Lanes({"ana": Lane(privacy="dedicated", owner="ana")})
+
+
 def owned(bench: Bench, name: str, key: str) -> None:
     bench.ledger.identities.admit(Introduction(name, key, owned=True))
 
@@ -62,7 +66,7 @@ def test_an_owned_node_that_lost_its_key_has_its_name_again_once_it_is_missed(be
 
 
 def test_an_invited_node_is_what_its_invitation_says_whatever_it_declares(bench: Bench) -> None:
-    bench.restart(lanes=Lanes({"ana": Lane(privacy="dedicated", owner="ana")}))
+    bench.restart(lanes=OF_ANA)
     invite(bench, name="attic", owner="ana", lanes=("public", "ana"), terms="volunteer")
     invited(bench, "attic", A)
 
@@ -160,6 +164,7 @@ def test_the_name_of_a_revoked_node_is_nobodys_until_it_is_removed(bench: Bench)
 
 
 def test_a_rotated_key_is_the_same_node_with_the_same_grants(bench: Bench) -> None:
+    bench.restart(lanes=OF_ANA)
     invite(bench, name="attic", owner="ana", lanes=("ana",))
     invited(bench, "attic", A)
 

@@ -116,6 +116,26 @@ def test_what_is_wrong_with_an_image_is_said_in_its_own_words(
     assert not any("line" in problem for problem in answer.json().get("problems", []))
 
 
+REFUSED = "schoolgirl, nude"
+WAYS: dict[str, dict[str, Any]] = {
+    "/v1/jobs": {"manifest": MANIFEST.replace("a {colour} mug", f"a {{colour}} {REFUSED}")},
+    "/v1/plan": {"manifest": MANIFEST.replace("a {colour} mug", f"a {{colour}} {REFUSED}")},
+    "/v1/images": MUG | {"prompt": REFUSED},
+    "/v1/images/generations": {"model": "tiny", "prompt": REFUSED, "size": "128x128"},
+    "/sdapi/v1/txt2img": {"prompt": REFUSED, "override_settings": {"sd_model_checkpoint": "tiny"}},
+}
+
+
+@pytest.mark.parametrize("path", WAYS)
+def test_a_prompt_that_breaks_a_rule_is_refused_whichever_way_it_comes(operator: httpx.Client, path: str):
+    before = operator.get("/v1/jobs").json()
+    answer = operator.post(path, json=WAYS[path])
+    assert answer.status_code in (400, 422), answer.text
+    assert "breaks rule `minors`" in answer.text
+    assert "this farm renders no sexual images of minors" in answer.text
+    assert operator.get("/v1/jobs").json() == before
+
+
 def test_the_image_of_a_job_of_several_is_found_among_its_shots(operator: httpx.Client):
     job = operator.post("/v1/jobs", json={"manifest": MANIFEST}).json()["id"]
     assert f"GET /v1/jobs/{job}/shots" in refused(operator.get(f"/v1/images/{job}"), 409)

@@ -589,6 +589,7 @@ def test_a_form_is_planned_and_submitted(scene: Scene) -> None:
         assert "<dt>Images</dt><dd><b>2</b>" in plan
         assert "prompt: a green mug" in plan
         assert "on the nodes in service" in plan
+        assert "<dd>seen by any node, also those of volunteers</dd>" in plan
         answer = bo.post("/new", data=fields)
         assert answer.status_code == 303
         assert "a-green-mug" in bo.get(answer.headers["location"]).text
@@ -627,6 +628,14 @@ def test_a_lane_that_the_key_lacks_is_refused_in_the_editor(scene: Scene) -> Non
         answer = bo.post("/new", data={"token": token(bo.get("/new")), "manifest": manifest})
     assert answer.status_code == 403
     assert "lane <code>studio</code> is not granted" in answer.text
+
+
+@pytest.mark.parametrize("path", ["/new", "/new/check"])
+def test_a_prompt_that_breaks_a_rule_is_refused_on_the_page(scene: Scene, path: str) -> None:
+    with browser(scene, "bo-key") as bo:
+        fields = {"token": token(bo.get("/new")), "model": "tiny", "prompt": "schoolgirl, nude"}
+        said = bo.post(path, data=fields).text
+    assert "breaks rule <code>minors</code>" in said
 
 
 # Last: it changes the job
