@@ -265,6 +265,8 @@ class Lease(Message):
     remaining: Annotated[int, Field(ge=0)] = 0
     #: A model that the node will probably get next and has to fetch: it may do so while it renders.
     prefetch: str | None = None
+    #: Owner of the job, for the owner of the card.
+    owner: str = ""
 
 
 class Nothing(Message):

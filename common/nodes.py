@@ -20,6 +20,9 @@ def is_own(terms: Terms) -> bool:
 #: Seconds that a stopping node allows for its running pass, unless it was told otherwise.
 LAST_PASS_S = 30.0
 
+#: Ends the reason of a pause that the settings of the owner began, and end.
+RESUMES_BY_ITSELF = "it resumes by itself"
+
 #: Fraction of a class that fills it: cards report slightly less than their nominal size (RTX 4090: 23.99 GiB,
 #: A5000: 23.7 GiB).
 _CLASS_SLACK = 0.95

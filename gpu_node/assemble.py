@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import secrets
 import shutil
@@ -20,6 +19,7 @@ from common.keys import read_key
 from common.messages import CardFacts, Join
 from common.nodes import Card, Terms
 from gpu_node.agent.announced import Announced
+from gpu_node.agent.bandwidth import Bandwidth
 from gpu_node.agent.batch import NodeContext
 from gpu_node.agent.compiling import Compiling
 from gpu_node.agent.coordinator_client import Coordinator
@@ -27,17 +27,23 @@ from gpu_node.agent.deliver import open_store_client
 from gpu_node.agent.engine_client import EngineClient
 from gpu_node.agent.node import Node
 from gpu_node.agent.offers import Offers
+from gpu_node.agent.owner_watch import OwnerWatch
 from gpu_node.agent.prefetch import Prefetch
 from gpu_node.agent.progress import Progress
 from gpu_node.agent.retry import retry_until
 from gpu_node.agent.trials import Trials
 from gpu_node.cache import ModelCache
-from gpu_node.credentials import Credentials, kept_identity
+from gpu_node.credentials import Credentials, identity_file, kept_identity
 from gpu_node.identity import Hashes
 from gpu_node.library import Library
 from gpu_node.machine import Neighbours, Share
 from gpu_node.measured import MeasuredRecipes
-from gpu_node.probe import Probe, installed_versions
+from gpu_node.owner_rules import OwnerRules
+from gpu_node.owner_settings import OwnerSettings
+from gpu_node.power import PowerCap
+from gpu_node.probe import Kernels, Probe, installed_versions
+from gpu_node.status import StatusFile
+from gpu_node.system import try_lock
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +56,8 @@ class NodeOptions:
     secret: str
     #: Folder of this node alone: spool, log, hashes.
     home: Path
+    #: Files with keys of the farm, which its engine must not read.
+    key_files: tuple[Path, ...] = ()
     #: Folders with models, used in place.
     models: tuple[Path, ...]
     #: For models that are fetched.
@@ -83,7 +91,8 @@ def assembled(options: NodeOptions, probe: Probe) -> Iterator[Node]:
             parts.enter_context(neighbours.present())
         share = Share(neighbours, probe.card(), probe.threads, fixed_threads=options.threads)
         card = share.card
-        join = _join(options, probe, card)
+        kernels = _working_kernels(probe, card)
+        join = _join(options, card)
         coordinator = parts.enter_context(closing(_coordinator(options)))
         stopping = threading.Event()
         served = retry_until(stopping, coordinator.catalog)
@@ -101,14 +110,19 @@ def assembled(options: NodeOptions, probe: Probe) -> Iterator[Node]:
             log.warning("this node has no usable model and will get no work; run `farm-node doctor`")
         pipelines = {library.catalog.models[name].family.pipeline for name in models}
         announced = Announced(options.farm)
-        store = parts.enter_context(open_store_client(announced))
         meter = parts.enter_context(closing(probe.meter()))
+        rules = OwnerRules(options.home, meter, lambda: probe.others_percent(engine.pid))
+        allowed = rules.settings
+        store = parts.enter_context(open_store_client(announced, _bandwidth(allowed)))
+        parts.enter_context(probe.power_limit(allowed.power_watts))
         engine = EngineClient(
             device=probe.device,
             threads=share.threads,
             home=options.home,
             pipelines=sorted(pipelines),
             environment=probe.environment,
+            hidden=[identity_file(options.home), *options.key_files],
+            confines=kernels.confines,
         )
         context = NodeContext(
             coordinator=coordinator,
@@ -119,6 +133,7 @@ def assembled(options: NodeOptions, probe: Probe) -> Iterator[Node]:
             offers=offers,
             prefetch=Prefetch(coordinator, store, library, offers, card, stopping),
             share=share,
+            power=PowerCap(allowed.power_watts, meter.joules),
             compiling=Compiling(options.home, card, probe.driver, wanted=options.compiles),
             stopping=stopping,
         )
@@ -127,7 +142,16 @@ def assembled(options: NodeOptions, probe: Probe) -> Iterator[Node]:
         budget_s = 0.0 if options.terms == "volunteer" else options.measure_s
         known = MeasuredRecipes(options.home, card, probe.driver)
         trials = Trials(context, progress, card, known, budget_s)
-        yield Node(context, join, progress, trials, last_pass_s=options.last_pass_s)
+        watch = OwnerWatch(
+            rules.look,
+            engine,
+            progress,
+            coordinator,
+            StatusFile(options.home),
+            node=options.name,
+            farm=options.farm,
+        )
+        yield Node(context, join, progress, trials, watch, last_pass_s=options.last_pass_s)
 
 
 def _coordinator(options: NodeOptions) -> Coordinator:
@@ -140,11 +164,20 @@ def node_key(file: Path | None) -> str:
     return "" if file is None else read_key(file)
 
 
-def _join(options: NodeOptions, probe: Probe, card: Card) -> Join:
-    """Without what the node offers."""
+def _bandwidth(allowed: OwnerSettings) -> Bandwidth | None:
+    return Bandwidth(allowed.megabit_s * 1e6 / 8) if allowed.megabit_s is not None else None
+
+
+def _working_kernels(probe: Probe, card: Card) -> Kernels:
+    """Raises Unavailable where torch cannot compute on the card."""
     kernels = probe.kernels()
     if kernels.problem:
         raise Unavailable(f"{card.name}: {kernels.problem}; run `farm-node doctor` for details")
+    return kernels
+
+
+def _join(options: NodeOptions, card: Card) -> Join:
+    """Without what the node offers."""
     try:
         return Join(
             name=options.name,
@@ -160,6 +193,15 @@ def _join(options: NodeOptions, probe: Probe, card: Card) -> Join:
         raise Invalid(f"invalid node options: {wrong}") from None
 
 
+def is_owned(home: Path) -> bool:
+    """Whether a process uses the home."""
+    try:
+        with (home / "lock").open("a") as lock:
+            return not try_lock(lock, shared=True)
+    except OSError:
+        return False
+
+
 @contextmanager
 def owned(home: Path, otherwise: str) -> Iterator[None]:
     """The home exists, is private, belongs to this process alone and has an empty spool.
@@ -169,9 +211,7 @@ def owned(home: Path, otherwise: str) -> Iterator[None]:
     home.mkdir(parents=True, exist_ok=True, mode=0o700)
     home.chmod(0o700)
     with (home / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise Conflict(otherwise) from None
+        if not try_lock(lock):
+            raise Conflict(otherwise)
         shutil.rmtree(home / "spool", ignore_errors=True)
         yield

@@ -7,7 +7,6 @@ the files of an identity.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import IO, NamedTuple
 
 from common.units import format_gib
+from gpu_node import system
 from gpu_node.errors import RenderError
 
 #: Bytes of the disk that are left free for everything else.
@@ -74,7 +74,7 @@ class ModelCache:
         for identity in identities:
             if identity not in self._pins:
                 self._pins[identity] = self._open_lock(f"{_hex(identity)}.use")
-                fcntl.flock(self._pins[identity], fcntl.LOCK_SH)
+                system.lock(self._pins[identity], shared=True)
             os.utime(self._locks / f"{_hex(identity)}.use")
 
     def touch(self, identity: str) -> None:
@@ -98,12 +98,8 @@ class ModelCache:
         order of their hashes.
         """
         with self._open_lock(sha256) as lock:
-            while True:
-                try:
-                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except OSError:
-                    wait()
+            while not system.try_lock(lock):
+                wait()
             yield self._blobs / sha256
 
     def part(self, sha256: str, size: int) -> Path:
@@ -113,7 +109,7 @@ class ModelCache:
         """
         part = self._blobs / f"{sha256}.{size}.part"
         with self._open_lock("room") as room:
-            fcntl.flock(room, fcntl.LOCK_EX)
+            system.lock(room)
             part.parent.mkdir(parents=True, exist_ok=True)
             if not part.exists():
                 self._make_room(size)
@@ -202,12 +198,7 @@ class ModelCache:
     def _unused(self, name: str) -> Iterator[bool]:
         """Whether nobody holds the lock; nobody can take it in the block then."""
         with self._open_lock(name) as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                yield False
-            else:
-                yield True
+            yield system.try_lock(lock)
 
     def _open_lock(self, name: str) -> IO[str]:
         self._locks.mkdir(parents=True, exist_ok=True)

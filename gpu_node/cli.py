@@ -21,7 +21,7 @@ from rich.logging import RichHandler
 
 from common.catalog import Catalog, build_catalog, load_catalog
 from common.commandline import Command, ModelFolders, command_line, run_command_line
-from common.errors import FarmError, Invalid, NotFound
+from common.errors import FarmError, Invalid, NotFound, Unavailable
 from common.invitations import Invitation
 from common.nodes import LAST_PASS_S
 from common.settings import Settings, load_settings
@@ -29,7 +29,7 @@ from common.terminal import LogFormatter, err, out
 from common.units import GIB
 from gpu_node.agent.coordinator_client import Coordinator
 from gpu_node.agent.node import Node
-from gpu_node.assemble import NodeOptions, assembled, node_key, owned
+from gpu_node.assemble import NodeOptions, assembled, is_owned, node_key, owned
 from gpu_node.cache import ModelCache
 from gpu_node.credentials import Credentials, identity_file, read_identity
 from gpu_node.doctor import Finding, examine
@@ -52,12 +52,19 @@ from gpu_node.options import (
     Owner,
     Threads,
     WhoPays,
+    Yes,
 )
+from gpu_node.owner_settings import LENT, owner_file, read_owner_settings, write_owner_settings
 from gpu_node.probe import find_probe
+from gpu_node.questions import ask_owner
+from gpu_node.readings import hand_file
+from gpu_node.status import read_status, status_lines
 
 _AT_ONCE = 130
 #: Seconds of computing in which a node with a card measures its recipes.
 _MEASURE_S = 60.0
+#: For models that are fetched, unless the owner of the card says otherwise.
+_DISK_GIB = 60.0
 
 app = command_line(
     "farm-node",
@@ -83,7 +90,7 @@ def run_command(
     gpu: Gpu = 0,
     models: ModelFolders = None,
     model_cache: ModelCacheFolder = None,
-    model_disk: ModelDisk = 60.0,
+    model_disk: ModelDisk = None,
     lane: Lanes = None,
     owner: Owner = "farm",
     terms: WhoPays = "owned",
@@ -92,11 +99,13 @@ def run_command(
     last_pass: LastPass = LAST_PASS_S,
     compile_: Compiles = True,
     home: Home = None,
+    yes: Yes = False,
 ) -> None:
     """Join the farm and render until Ctrl-C.
 
     At its first start a node needs an invitation, or the node key of the farm. It then has a key of its own
-    in its --home, and the options may stay as they are.
+    in its --home, and the options may stay as they are. With an invitation, it asks five questions about when
+    the card is lent, and writes the answers to `owner.yaml` there.
 
     The first Ctrl-C finishes the running pass and returns the rest of the batch to the farm; the second
     also returns the running pass. If the farm does not answer, the node keeps trying to connect.
@@ -106,14 +115,16 @@ def run_command(
     """
     settings = load_settings()
     place = _place(farm, invite, name, home, settings)
+    _ask_owner(place.home, asks=invite is not None, yes=yes)
     probe = find_probe(card, gpu)
     options = NodeOptions(
         name=place.name,
         farm=place.farm,
         secret=node_key(key) if invite is None else invite.secret,
         home=place.home,
+        key_files=(key.absolute(),) if key is not None else (),
         models=_folders(models, settings),
-        cache=_cache(model_cache, model_disk, settings),
+        cache=_cache(model_cache, model_disk, settings, place.home),
         lanes=tuple(lane or ("public",)),
         owner=owner,
         terms=terms,
@@ -138,20 +149,57 @@ def pause_command(farm: Farm = None, name: NodeName = None, home: Home = None) -
 
     Example: `farm-node pause`
     """
-    with _as_node(farm, name, home) as (coordinator, node):
-        coordinator.pause(node)
-    out.say("paused; run `farm-node resume` to continue")
+    with _as_node(farm, name, home) as (coordinator, node, folder):
+        hand_file(folder).touch()
+        told = ""
+        try:
+            coordinator.pause(node)
+        except FarmError as error:
+            told = f"; the farm could not be told ({error})"
+    out.say(f"paused; run `farm-node resume` to continue{told}")
 
 
 @app.command("resume", cls=Command)
 def resume_command(farm: Farm = None, name: NodeName = None, home: Home = None) -> None:
-    """Resume work after `farm-node pause`.
+    """Resume work after `farm-node pause`; a pause by the settings of the owner ends by itself.
 
     Example: `farm-node resume`
     """
-    with _as_node(farm, name, home) as (coordinator, node):
-        coordinator.resume(node)
-    out.say("resumed")
+    with _as_node(farm, name, home) as (coordinator, node, folder):
+        status = read_status(folder)
+        if status is not None and status.paused and not hand_file(folder).exists():
+            out.say(f"still paused: {status.paused}")
+            return
+        told = ""
+        try:
+            coordinator.resume(node)
+        except Unavailable as error:
+            told = f"; the farm could not be told ({error}), and hears it from the node"
+        finally:
+            hand_file(folder).unlink(missing_ok=True)
+    out.say(f"resumed{told}")
+
+
+@app.command("status", cls=Command)
+def status_command(
+    name: NodeName = None,
+    home: Home = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,
+) -> None:
+    """Show what the node does and for whom, why it is paused, and what it did today.
+
+    Example: `farm-node status`
+    """
+    folder = _home(home, name or _host_name(), load_settings())
+    status = read_status(folder)
+    if status is None:
+        raise NotFound(f"no node has run from {folder}: pass the --name or --home of the node")
+    runs = is_owned(folder)
+    if as_json:
+        typer.echo(json.dumps({"runs": runs, **status.model_dump(mode="json")}, indent=2))
+        return
+    for line in status_lines(status, runs=runs):
+        out.say(line)
 
 
 @app.command("rotate", cls=Command)
@@ -160,7 +208,7 @@ def rotate_command(farm: Farm = None, name: NodeName = None, home: Home = None) 
 
     Example: `farm-node rotate`
     """
-    with _as_node(farm, name, home) as (coordinator, node):
+    with _as_node(farm, name, home) as (coordinator, node, _):
         coordinator.rotate_key(node)
     out.say("the node has a new key")
 
@@ -180,7 +228,7 @@ def leave_command(farm: Farm = None, name: NodeName = None, home: Home = None) -
     with owned(folder, f"the node of {folder} runs: stop it first"):
         told = "the farm knows"
         try:
-            with _as_node(farm, name, home) as (coordinator, node):
+            with _as_node(farm, name, home) as (coordinator, node, _):
                 coordinator.end_key(node)
         except FarmError as error:
             told = f"the farm could not be told ({error}): its operator can run `farm node remove`"
@@ -199,7 +247,7 @@ def doctor_command(
     gpu: Gpu = 0,
     models: ModelFolders = None,
     model_cache: ModelCacheFolder = None,
-    model_disk: ModelDisk = 60.0,
+    model_disk: ModelDisk = None,
     home: Home = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,
 ) -> None:
@@ -224,7 +272,7 @@ def doctor_command(
         coordinator = parts.enter_context(Coordinator(farm, secret, credentials)) if farm else None
         catalog, files = _served(settings, coordinator)
         named = (*(models or ()), *settings.models)
-        cache = _cache(model_cache, model_disk, settings)
+        cache = _cache(model_cache, model_disk, settings, folder)
         library = Library(catalog, _folders(models, settings), Hashes(folder / "hashes.json"), cache, files)
         for finding in examine(
             lambda: find_probe(card, gpu), library, coordinator, home=folder, folders=named, expected=own
@@ -239,14 +287,16 @@ def doctor_command(
 
 
 @contextmanager
-def _as_node(farm: str | None, name: str | None, home: Path | None) -> Iterator[tuple[Coordinator, str]]:
-    """Calls of the node at home there, and its name. Raises NotFound where none has joined."""
+def _as_node(
+    farm: str | None, name: str | None, home: Path | None
+) -> Iterator[tuple[Coordinator, str, Path]]:
+    """Calls of the node at home there, its name and the folder. Raises NotFound where none has joined."""
     folder = _home(home, name or _host_name(), load_settings())
     identity = read_identity(folder)
     if identity is None:
         raise NotFound(f"no node has joined from {folder}: pass the --name or --home of the node")
     with closing(Coordinator(farm or identity.farm, credentials=Credentials(folder))) as coordinator:
-        yield coordinator, identity.node
+        yield coordinator, identity.node, folder
 
 
 def _place(
@@ -284,7 +334,22 @@ def _served(settings: Settings, coordinator: Coordinator | None) -> tuple[Catalo
     return load_catalog(settings.catalog_files), {}
 
 
-def _cache(folder: Path | None, disk_gib: float, settings: Settings) -> ModelCache:
+def _ask_owner(home: Path, *, asks: bool, yes: bool) -> None:
+    """Have settings of the owner, unless there are some: by questions in a terminal, or those of Enter."""
+    if owner_file(home).exists() or not (yes or (asks and sys.stdin.isatty())):
+        return
+    try:
+        allowed = LENT if yes else ask_owner(input, lambda why: err.say(why, style="yellow"))
+    except EOFError:
+        raise Invalid("the questions were not answered: run it again, or pass --yes") from None
+    file = write_owner_settings(home, allowed)
+    err.say(f"wrote {file}: edit it at any time", style="dim")
+
+
+def _cache(folder: Path | None, disk_gib: float | None, settings: Settings, home: Path) -> ModelCache:
+    if disk_gib is None:
+        allowed = read_owner_settings(home).disk_gib
+        disk_gib = _DISK_GIB if allowed is None else allowed
     return ModelCache((folder or settings.home / "model-cache").absolute(), round(disk_gib * GIB))
 
 

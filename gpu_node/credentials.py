@@ -10,8 +10,7 @@ from common.access_messages import AccessRequest, InvitationProof, KeyRotation
 from common.errors import Invalid, Unavailable
 from common.keys import write_private
 from common.node_keys import NodeKey, access_text, rotation_text
-
-_ANYONE = 0o077
+from gpu_node.system import is_private
 
 
 class Identity(NamedTuple):
@@ -42,7 +41,7 @@ def read_identity(home: Path) -> Identity | None:
         raise Invalid(
             f"{file} cannot be read ({error}): run `farm-node leave`, and join by a new invitation"
         ) from None
-    if file.stat().st_mode & _ANYONE:
+    if not is_private(file):
         raise Invalid(f"{file} is readable by other users of this machine; run `chmod 600 {file}`")
     return identity
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import socket
 from collections.abc import Callable, Collection, Iterator
@@ -21,6 +20,7 @@ from gpu_node.agent.deliver import open_store_client
 from gpu_node.library import Holding, Library
 from gpu_node.measured import MeasuredRecipes
 from gpu_node.probe import Kernels, Probe, host_memory_bytes, installed_versions
+from gpu_node.system import cpu_threads
 
 #: Free disk space that a node needs at least: images wait there for their upload.
 _DISK_BYTES = GIB
@@ -52,7 +52,7 @@ def examine(
     `expected` models must be there.
     """
     yield Finding("software", True, ", ".join(f"{name} {v}" for name, v in installed_versions().items()))
-    threads = len(os.sched_getaffinity(0))
+    threads = cpu_threads()
     yield Finding("memory", True, f"{format_gib(host_memory_bytes())}, {counted(threads, 'CPU thread')}")
     yield _disk(home)
     card, known = None, None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import tempfile
 import time
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import IO
 
 from common.nodes import Card
+from gpu_node.system import make_readable, open_carefully, try_lock
 
 #: For the nodes of all users: what systemd makes for units, which have temporary folders of their own, or
 #: else what the first node makes.
@@ -45,7 +45,8 @@ class Neighbours:
             try:
                 yield
             finally:
-                file.unlink(missing_ok=True)
+                with suppress(OSError):
+                    file.unlink()
 
     def _make_folder(self) -> None:
         with suppress(FileExistsError):
@@ -90,13 +91,11 @@ class Share:
 
 def _locked(file: Path) -> IO[str]:
     """The file, locked and readable by all users. Raises OSError, also where another process keeps it."""
-    lock = open(file, "a", opener=_open)  # noqa: SIM115
+    lock = open(file, "a", opener=open_carefully)  # noqa: SIM115
     try:
-        # Whatever the umask.
-        os.fchmod(lock.fileno(), 0o644)
+        make_readable(lock)
         for _ in range(_TRIES):
-            with suppress(BlockingIOError):
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if try_lock(lock):
                 return lock
             time.sleep(_LOOK_S)
         raise BlockingIOError(errno.EWOULDBLOCK, "another process keeps it locked", str(file))
@@ -105,16 +104,8 @@ def _locked(file: Path) -> IO[str]:
         raise
 
 
-def _open(path: str, flags: int) -> int:
-    """Others may write into the folder: no link leads out of it, and no pipe waits for anybody."""
-    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o644)
-
-
 def _is_held(file: Path) -> bool:
     """Whether a process has locked the file; one that died holds nothing."""
-    with suppress(OSError), open(file, opener=_open) as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except OSError:
-            return True
+    with suppress(OSError), open(file, opener=open_carefully) as lock:
+        return not try_lock(lock, shared=True)
     return False

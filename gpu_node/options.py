@@ -83,12 +83,12 @@ ModelCacheFolder = Annotated[
     ),
 ]
 ModelDisk = Annotated[
-    float,
+    float | None,
     typer.Option(
         "--model-disk",
         metavar="GIB",
         min=0,
-        help="Maximum size of that folder in GiB; 0: fetch nothing.",
+        help="Maximum size of that folder in GiB; 0: fetch nothing. Default: that of owner.yaml, or 60.",
     ),
 ]
 NodeName = Annotated[
@@ -135,6 +135,13 @@ Threads = Annotated[
         min=1,
         help="CPU threads of the engine. Default: 1 if the CPU renders, otherwise all, shared by "
         "the nodes of this machine.",
+    ),
+]
+Yes = Annotated[
+    bool,
+    typer.Option(
+        "--yes",
+        help="Ask nothing: write the `owner.yaml` that Enter as every answer writes, unless there is one.",
     ),
 ]
 Compiles = Annotated[

@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.metadata import version
@@ -18,7 +19,11 @@ from typing import Any, Protocol
 from common.cards import load_card
 from common.errors import Unavailable
 from common.nodes import Card
+from gpu_node.card_use import OtherUse
 from gpu_node.energy import Meter, NvmlSensors, open_meter
+from gpu_node.power import driver_limit
+from gpu_node.sandbox import clean_environment
+from gpu_node.system import cpu_threads, installed_memory
 
 #: Share of the host's memory that offloaded weights may take.
 _RAM_SHARE = 0.75
@@ -42,6 +47,8 @@ class Kernels:
     check: str
     #: Why it cannot compute here; empty where it can.
     problem: str = ""
+    #: Whether it computes in a confined process, too.
+    confines: bool = True
 
 
 class Probe(Protocol):
@@ -73,6 +80,12 @@ class Probe(Protocol):
 
     def kernels(self) -> Kernels: ...
 
+    def others_percent(self, own: int | None) -> float | None:
+        """Of the card that other processes than `own` use; None where nothing tells."""
+
+    def power_limit(self, watts: float | None) -> AbstractContextManager[None]:
+        """Let the driver hold the power of the card, where it obeys."""
+
 
 @dataclass(frozen=True)
 class CpuProbe:
@@ -96,6 +109,12 @@ class CpuProbe:
     def kernels(self) -> Kernels:
         return Kernels(torch=version("torch"), archs=("cpu",), check="the CPU needs no check")
 
+    def others_percent(self, own: int | None) -> float | None:
+        return None
+
+    def power_limit(self, watts: float | None) -> AbstractContextManager[None]:
+        return nullcontext()
+
 
 @dataclass(frozen=True)
 class HostProbe:
@@ -108,7 +127,7 @@ class HostProbe:
 
     @property
     def threads(self) -> int:
-        return len(os.sched_getaffinity(0))
+        return cpu_threads()
 
     def card(self) -> Card:
         usable = int(host_memory_bytes() * _RAM_SHARE)
@@ -119,6 +138,12 @@ class HostProbe:
 
     def kernels(self) -> Kernels:
         return Kernels(torch=version("torch"), archs=("cpu",), check="the CPU needs no check")
+
+    def others_percent(self, own: int | None) -> float | None:
+        return None
+
+    def power_limit(self, watts: float | None) -> AbstractContextManager[None]:
+        return nullcontext()
 
 
 class NvidiaProbe:
@@ -134,8 +159,9 @@ class NvidiaProbe:
         self._nvml, self._handle = _open_nvml(index)
         self.environment = {"CUDA_VISIBLE_DEVICES": str(self._nvml.nvmlDeviceGetUUID(self._handle))}
         #: Where text is encoded beside the card, it is these that take the time.
-        self.threads = len(os.sched_getaffinity(0))
+        self.threads = cpu_threads()
         self.driver = str(self._nvml.nvmlSystemGetDriverVersion())
+        self._use = OtherUse(self._nvml, self._handle)
 
     def card(self) -> Card:
         nvml, handle = self._nvml, self._handle
@@ -157,6 +183,12 @@ class NvidiaProbe:
     def kernels(self) -> Kernels:
         return check_kernels(self.device, self.environment)
 
+    def others_percent(self, own: int | None) -> float | None:
+        return self._use.percent(own)
+
+    def power_limit(self, watts: float | None) -> AbstractContextManager[None]:
+        return driver_limit(self._nvml, self._handle, watts)
+
     def _taken(self) -> int:
         """Bytes that driver and desktop hold for good; what other programs compute with comes and goes."""
         nvml = self._nvml
@@ -175,11 +207,19 @@ class NvidiaProbe:
 
 
 def check_kernels(device: str, environment: Mapping[str, str], timeout_s: float = _KERNEL_CHECK_S) -> Kernels:
-    """Let torch compute on the device, in a process of its own as the engine is."""
+    """Let torch compute on the device in a confined process, as the engine is; or else in a free one."""
+    confined = _checked(device, environment, timeout_s)
+    if not confined.problem:
+        return confined
+    free = _checked(device, environment, timeout_s, "unconfined")
+    return confined if free.problem else replace(free, confines=False)
+
+
+def _checked(device: str, environment: Mapping[str, str], timeout_s: float, *how: str) -> Kernels:
     try:
         answer = subprocess.run(
-            [sys.executable, "-m", "gpu_node.engine.kernels", device],
-            env=os.environ | environment,
+            [sys.executable, "-m", "gpu_node.engine.kernels", device, *how],
+            env={**clean_environment(os.environ), **environment},
             capture_output=True,
             text=True,
             timeout=timeout_s,
@@ -209,7 +249,7 @@ def find_probe(card_file: Path | None, gpu: int = 0) -> Probe:
 
 def host_memory_bytes(cgroups: Path = _CGROUPS, own: Path = _OWN_CGROUP) -> int:
     """The machine's memory, or less where a control group (version 2) allows less, as a container's does."""
-    installed = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    installed = installed_memory()
     return min([installed, *_cgroup_limits(cgroups, own)])
 
 

@@ -141,6 +141,8 @@ class Ready(ProtocolLine):
     """The engine is up."""
 
     event: Literal["ready"] = "ready"
+    #: Why it is not confined; empty where it is.
+    unconfined: str = ""
 
 
 class Completed(ProtocolLine):

@@ -5,13 +5,17 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from common.messages import Lease, LeasedShot
 from common.shot import Shot
 from gpu_node.agent.batch import Batch, NodeContext
 from gpu_node.agent.heartbeat import HeartbeatThread
 from gpu_node.agent.orders import Listener, Steering
+from gpu_node.agent.owner_watch import OwnerWatch
 from gpu_node.agent.progress import ActiveBatch, Progress
+from gpu_node.policy import PauseReason
+from gpu_node.status import StatusFile
 from tests.scripted_farm import ScriptedFarm
 
 WATTS = 100.0
@@ -35,6 +39,13 @@ class Worker:
         with HeartbeatThread(*told, self.context.offers), Listener(*told):
             Batch(self.context, joined, active).run()
             self.progress.leave()
+
+
+def watch_of(worker: Worker, home: Path, look: Callable[[], PauseReason | None] = lambda: None) -> OwnerWatch:
+    """The part of an owner in a node, who wants the card as `look` says."""
+    context = worker.context
+    told = (context.engine, worker.progress, context.coordinator, StatusFile(home))
+    return OwnerWatch(look, *told, node="n1", farm=worker.farm.url)
 
 
 def lease(*shots: Shot, pass_size: int = 2, model: str = "tiny") -> Lease:

@@ -19,6 +19,7 @@ from common import messages
 from common.access_messages import Access, AccessRequest, Challenge
 from common.catalog import ServedCatalog, read_entries, with_entry
 from common.error_view import ErrorView
+from common.views import NodeWish
 from tests.waiting import PATIENCE_S
 
 
@@ -82,6 +83,8 @@ class ScriptedFarm:
     texts_ahead: list[messages.TextAhead] = field(default_factory=list)
     embeddings: list[messages.EmbeddingsRequest] = field(default_factory=list)
     embedding_reports: list[messages.EmbeddingsReport] = field(default_factory=list)
+    #: What the owner of the card wished.
+    wishes: list[NodeWish] = field(default_factory=list)
     #: What listeners asked.
     listens: list[messages.Listen] = field(default_factory=list)
     _changed: threading.Condition = field(default_factory=threading.Condition)
@@ -248,6 +251,11 @@ def _know(app: FastAPI, answer: Callable[..., Response]) -> None:
     @app.post("/v1/nodes/{node_id}/holdings")
     def hold(node_id: str, message: messages.NewHoldings) -> Response:
         return answer("holdings", message, lambda: messages.Ack(state="ready"))
+
+    @app.post("/v1/nodes/{node_id}/pause")
+    @app.post("/v1/nodes/{node_id}/resume")
+    def wish(node_id: str, message: NodeWish) -> Response:
+        return answer("wishes", message, lambda: messages.Ack(state="ready"))
 
     @app.post("/v1/nodes/{node_id}/measurements")
     def measure(node_id: str, message: messages.Measurements) -> Response:

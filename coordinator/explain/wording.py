@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple, TypeVar
 
+from common.nodes import RESUMES_BY_ITSELF
 from common.states import NodeState
 from common.units import counted, format_money, format_seconds
 from common.views import MisfitView, SlowPathView
@@ -152,6 +153,8 @@ def _comeback(node: NodeFacts) -> str:
     match node.state:
         case NodeState.OFFLINE if node.by_owner:
             return f"its owner must run `farm-node run` on {name}"
+        case NodeState.PAUSED if node.by_owner and node.reason.endswith(RESUMES_BY_ITSELF):
+            return ""
         case NodeState.PAUSED if node.by_owner:
             return f"its owner must run `farm-node resume` on {name}"
         case NodeState.PAUSED | NodeState.DRAINING | NodeState.OFFLINE:

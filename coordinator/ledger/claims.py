@@ -211,7 +211,9 @@ def _grant(
     taken = len(rows) if duplicates is None else 0
     remaining = len(rows) + _part(backlog, member, option.lot, lane, taken)
     ahead = next_fetch(member, lane, option.model, backlog, write.now)
-    return _lease(batch, ordered, remaining).model_copy(update={"prefetch": ahead})
+    return _lease(batch, ordered, remaining).model_copy(
+        update={"prefetch": ahead, "owner": backlog.jobs[option.job_id].owner}
+    )
 
 
 def _due(write: Write, rules: Rules, choice: Selection, images: int) -> LeaseDeadline:

@@ -45,12 +45,16 @@ from gpu_node.cache import ModelCache
 from gpu_node.errors import RenderError
 from gpu_node.library import Library, Need
 from gpu_node.machine import Share
+from gpu_node.power import PowerCap
 from gpu_node.probe import installed_versions
 
 log = logging.getLogger(__name__)
 
 #: Seconds without a sign of life in which a failed batch still waits for the images of its earlier passes.
 _LAST_IMAGES_S = 10.0
+
+#: Seconds between looks at what else there is to do while the card rests.
+_REST_S = 0.5
 
 #: What the shots of a batch are to blame for before the first of them begins: they all ask for the same.
 _REFUSALS = frozenset({"invalid_spec", "lora_rejected", "upscaler_rejected"})
@@ -75,6 +79,7 @@ class NodeContext:
     compiling: Compiling
     prefetch: Prefetch
     share: Share
+    power: PowerCap
     #: Set when the node should stop: the running pass is finished, the rest is handed back.
     stopping: threading.Event
 
@@ -87,7 +92,7 @@ class Batch:
         self._library = context.library
         self._offers, self._compiling = context.offers, context.compiling
         self._coordinator, self._store = context.coordinator, context.store
-        self._prefetch, self._part = context.prefetch, context.share
+        self._prefetch, self._part, self._power = context.prefetch, context.share, context.power
         self._stopping = context.stopping
         self._joined = joined
         self._active = active
@@ -152,11 +157,25 @@ class Batch:
                     if error.kind in _REFUSALS:
                         return self._refused(error)
                     raise _unprepared(error) from error
+            if not self._rest():
+                waiting.appendleft(wanted)
+                break
+            self._power.begin()
             waiting.extendleft(self._render(load, wanted))
+            self._power.end()
             self._must_be_sound()
         self._session.listen(lambda: not self._rendered, stall_s=self._joined.stall_render_s)
         self._must_be_sound()
         return self._close("released" if waiting else "finished")
+
+    def _rest(self) -> bool:
+        """Let the card rest where its owner caps its power; False if the node is to stop meanwhile."""
+        while (owed_s := self._power.owed_s()) > 0 and not self._stopping.is_set():
+            self._active.doing = f"resting, as the card may take {self._power.watts:.0f} W"
+            if self._active.over.wait(min(owed_s, _REST_S)):
+                raise BatchOver(self._active.reason)
+        self._active.doing = ""
+        return not self._stopping.is_set()
 
     def _fetched(self) -> str:
         """Have the files of the model and LoRAs here; why they cannot be had, and are put aside, if so."""

@@ -78,9 +78,9 @@ class Coordinator(FarmHttp):
         """Say that this node has ended, to a farm that answers soon: nobody waits for more."""
         self.send("POST", f"/v1/nodes/{node_id}/leave", messages.Leave(incarnation=incarnation), _GOODBYE_S)
 
-    def pause(self, node_id: str) -> None:
+    def pause(self, node_id: str, reason: str = "") -> None:
         """Let the node's owner have his card back. Raises NotFound, or Conflict where it cannot be."""
-        self._wish(node_id, "pause")
+        self._wish(node_id, "pause", reason)
 
     def resume(self, node_id: str) -> None:
         """Undo `pause`. Raises NotFound, or Conflict for a pause that is the operator's."""
@@ -178,8 +178,8 @@ class Coordinator(FarmHttp):
             # A fault of the farm is its operator's to mend; the node waits.
             raise Unavailable(str(error)) from error
 
-    def _wish(self, node_id: str, verb: str) -> None:
-        self.send("POST", f"/v1/nodes/{node_id}/{verb}", NodeWish(by="owner"))
+    def _wish(self, node_id: str, verb: str, reason: str = "") -> None:
+        self.send("POST", f"/v1/nodes/{node_id}/{verb}", NodeWish(by="owner", reason=reason))
 
 
 def _with_token(call: ApiCall[Any], token: str) -> ApiCall[Any]:

@@ -18,6 +18,7 @@ from common.errors import Conflict, FarmError, Gone, Invalid, NotFound, Unavaila
 from common.messages import Close, Grant, GrantRequest, Report, Spent
 from common.wording import visible
 from gpu_node.agent.announced import Announced, ForeignAddress, upload_headers
+from gpu_node.agent.bandwidth import Bandwidth
 from gpu_node.agent.coordinator_client import Coordinator
 from gpu_node.agent.progress import ActiveBatch
 from gpu_node.agent.retry import pauses, retry_until
@@ -240,6 +241,7 @@ class Deliverer:
             return
         try:
             self._retry(lambda: self._coordinator.report(self._batch.lease.batch_id, reports))
+            self._batch.note_delivered(sum(one.outcome == "delivered" for one in reports))
         except (Gone, Abandoned):
             raise
         except FarmError as error:
@@ -271,11 +273,16 @@ class Deliverer:
         return answer
 
 
-def open_store_client(announced: Announced | None = None) -> httpx.Client:
-    """For presigned URLs that lead where the farm `announced`; None: for any.
+def open_store_client(announced: Announced | None = None, bandwidth: Bandwidth | None = None) -> httpx.Client:
+    """For presigned URLs that lead where the farm `announced`, within a `bandwidth`; None: for any.
 
     A proxy of the environment is used, but never leads back to this machine.
     """
     direct = {f"all://{host}": httpx.HTTPTransport() for host in ("127.0.0.1", "localhost", "[::1]")}
-    checks = [] if announced is None else [announced.check]
-    return httpx.Client(timeout=_TIMEOUT, mounts=direct, event_hooks={"request": checks})
+    hooks: dict[str, list[Callable[..., Any]]] = {"request": [], "response": []}
+    if announced is not None:
+        hooks["request"].append(announced.check)
+    if bandwidth is not None:
+        hooks["request"].append(bandwidth.slow_upload)
+        hooks["response"].append(bandwidth.slow_download)
+    return httpx.Client(timeout=_TIMEOUT, mounts=direct, event_hooks=hooks)

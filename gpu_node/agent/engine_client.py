@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import logging
 import os
 import queue
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 from pydantic import ValidationError
 
 from common.embeddings import EmbeddedText
-from gpu_node import protocol
+from gpu_node import protocol, sandbox, system
 from gpu_node.errors import RenderError
+
+log = logging.getLogger(__name__)
+
+#: Who keeps an engine from running.
+Holder = Literal["farm", "owner"]
 
 #: Seconds in which an engine that is asked to end does so.
 _END_S = 5.0
@@ -34,7 +41,8 @@ class EngineClient:
 
     `home` receives the engine's log, its memory of file hashes and what it compiles; images go to `spool`.
     `pipelines` are the diffusers classes that commands will likely name; `environment` is the engine's beside
-    this process'.
+    what of this process' holds no credentials. The engine `confines` itself where the system lets it, and
+    then reads nothing in `hidden` files.
     """
 
     def __init__(
@@ -45,18 +53,24 @@ class EngineClient:
         home: Path,
         pipelines: Collection[str] = (),
         environment: Mapping[str, str] | None = None,
+        hidden: Sequence[Path] = (),
+        confines: bool = True,
     ) -> None:
         self.spool = home / "spool"
         self._arguments = ["--device", device, "--threads", str(threads)]
         self._arguments += [f"--pipeline={name}" for name in pipelines]
         self._arguments += ["--spool", str(self.spool), "--hashes", str(home / "hashes.json")]
+        self._arguments += [f"--hide={file}" for file in hidden] if confines else ["--unconfined"]
+        #: Why engines are not confined, once it was logged.
+        self._unconfined = ""
         compiler = {
             # What was compiled survives the engine, and the node.
             "TORCHINDUCTOR_CACHE_DIR": str(home / "compiled"),
             # A pool of processes for each engine would take more than its share of the machine.
             "TORCHINDUCTOR_COMPILE_THREADS": "1",
         }
-        self._environment = {**os.environ, **_ENVIRONMENT, **compiler, **(environment or {})}
+        own = sandbox.clean_environment(os.environ)
+        self._environment = {**own, **_ENVIRONMENT, **compiler, **(environment or {})}
         self._log = home / "engine.log"
         self._process: subprocess.Popen[str] | None = None
         #: Kind and message of what is raised without one.
@@ -66,7 +80,7 @@ class EngineClient:
         self._heard_at = time.monotonic()
         #: Whoever starts or ends it.
         self._lock = threading.RLock()
-        self._suspended = False
+        self._held_by: set[Holder] = set()
         #: The model it holds; None after a start, a death or a failed load.
         self.held: protocol.Load | None = None
         #: The texts that it knows, as long as it holds the same.
@@ -83,7 +97,7 @@ class EngineClient:
 
     @property
     def suspended(self) -> bool:
-        return self._suspended
+        return bool(self._held_by)
 
     @property
     def silent_s(self) -> float:
@@ -97,7 +111,7 @@ class EngineClient:
         """
         with self._lock:
             running = self._process is not None and self.exit_code is None
-            if not running and not self._suspended:
+            if not running and not self.suspended:
                 try:
                     self._start()
                 except OSError as error:
@@ -121,7 +135,7 @@ class EngineClient:
                 text=True,
                 encoding="utf-8",
                 # A terminal's Ctrl-C is the node's alone; it decides when its engine ends.
-                process_group=0,
+                **system.own_group(),
             )
         for name, work, lines in (
             ("commands", _send_commands, self._commands),
@@ -151,6 +165,8 @@ class EngineClient:
             self._events.put(None)
             raise self._death()
         self._heard_at = time.monotonic()
+        if isinstance(event, protocol.Ready):
+            self._note_confinement(event.unconfined)
         return event
 
     def kill(self) -> None:
@@ -173,17 +189,22 @@ class EngineClient:
                 self._process, self._absent = None, ("device_lost", message)
                 raise RenderError(*self._absent) from None
 
-    def suspend(self) -> bool:
-        """Run no engine until `resume`; the card is free when this returns. False where it was so before."""
+    def suspend(self, by: Holder = "farm") -> bool:
+        """Run no engine until whoever suspended it resumes it; the card is free when this returns.
+
+        False where it was suspended by the same before.
+        """
         with self._lock:
-            was, self._suspended = self._suspended, True
+            was = by in self._held_by
+            self._held_by.add(by)
             self.kill()
         return not was
 
-    def resume(self) -> bool:
-        """Start the engine where it was suspended; whether it was."""
+    def resume(self, by: Holder = "farm") -> bool:
+        """Start the engine unless another suspends it too; whether it was suspended by this one."""
         with self._lock:
-            was, self._suspended = self._suspended, False
+            was = by in self._held_by
+            self._held_by.discard(by)
             if was:
                 self.start()
         return was
@@ -205,6 +226,11 @@ class EngineClient:
         except subprocess.TimeoutExpired:
             with contextlib.suppress(RenderError):
                 self.kill()
+
+    def _note_confinement(self, unconfined: str) -> None:
+        if unconfined and unconfined != self._unconfined:
+            log.warning("engines have a network and can read the files of this user: %s", unconfined)
+        self._unconfined = unconfined
 
     def _death(self) -> RenderError:
         self.kill()

@@ -16,6 +16,7 @@ from gpu_node.agent.batch import Batch, NodeContext
 from gpu_node.agent.heartbeat import HeartbeatThread
 from gpu_node.agent.intake import Intake
 from gpu_node.agent.orders import Listener, Steering
+from gpu_node.agent.owner_watch import OwnerWatch
 from gpu_node.agent.progress import Progress
 from gpu_node.agent.retry import retry_until
 from gpu_node.agent.trials import Trials
@@ -34,12 +35,20 @@ _LOOK_S = 0.2
 
 class Node:
     def __init__(
-        self, context: NodeContext, join: Join, progress: Progress, trials: Trials, *, last_pass_s: float
+        self,
+        context: NodeContext,
+        join: Join,
+        progress: Progress,
+        trials: Trials,
+        watch: OwnerWatch,
+        *,
+        last_pass_s: float,
     ) -> None:
         """`last_pass_s`: seconds that a running pass may take after `stop`."""
         self._context = context
         self._last_pass_s = last_pass_s
         self._trials = trials
+        self._watch = watch
         self._join_message = join
         self._progress = progress
         self._stopping = context.stopping
@@ -55,8 +64,10 @@ class Node:
         """
         joined: Joined | None = None
         try:
-            while not self._stopping.is_set() and (joined := self._join()) is not None:
-                self._serve(joined)
+            with self._watch.running():
+                while not self._stopping.is_set() and (joined := self._join()) is not None:
+                    self._watch.joined()
+                    self._serve(joined)
         finally:
             self._context.engine.stop()
             if joined is not None:
@@ -167,12 +178,14 @@ class Node:
     def _work(self, lease: Lease, joined: Joined, steering: Steering, listener: Listener) -> None:
         active = self._progress.take(lease)
         steering.leased()
+        self._watch.leased(active)
         listener.attend()
         log.info("batch %s: %d × %s by %s", lease.batch_id, len(lease.shots), lease.model, lease.recipe)
         try:
             with self._trials.set_aside(lease):
                 Batch(self._context, joined, active).run()
         finally:
+            self._watch.ended(active)
             self._progress.leave()
             listener.attend()
             # With much work, no look at the other nodes meets it without a batch.

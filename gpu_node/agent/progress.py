@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from common.messages import Heartbeat, Lease, Spent
 from gpu_node.energy import Meter, Method
@@ -70,6 +71,8 @@ class ActiveBatch:
     ) -> None:
         self.lease = lease
         self.steps_done = 0
+        #: Images that the farm has, and knows of.
+        self.delivered = 0
         #: What is done before the engine works, such as `fetching sdxl 40 %`.
         self.doing = ""
         #: Set when nothing more is done for this batch; `reason` says why.
@@ -98,6 +101,16 @@ class ActiveBatch:
         """What the engine does for it now; empty for nothing."""
         with self._lock:
             return self._running[0] if self._running is not None else ""
+
+    @property
+    def worked(self) -> Effort:
+        """Of the card for this batch until now."""
+        with self._lock:
+            return self._worked + self._since_begun()
+
+    def note_delivered(self, images: int) -> None:
+        with self._lock:
+            self.delivered += images
 
     def begin(self, phase: str) -> None:
         """The engine works on `phase` from now on, until `end`."""
@@ -164,6 +177,13 @@ class ActiveBatch:
         return self._now() - self._running[1] if self._running is not None else Effort()
 
 
+class CardReading(NamedTuple):
+    """Of the card now; None where nothing tells."""
+
+    watts: float | None
+    temperature_c: float | None
+
+
 class Progress:
     """The active batch, and the time and energy that passed without work.
 
@@ -199,8 +219,12 @@ class Progress:
         """The active batch is closed or lost."""
         self._batch = None
 
+    def reading(self) -> CardReading:
+        return CardReading(self._meter.watts(), self._meter.temperature_c())
+
     def heartbeat(self, incarnation: int) -> Heartbeat:
         batch, held, idle = self._batch, self._held(), self._idle.amount()
+        watts, temperature_c = self.reading()
         return Heartbeat(
             incarnation=incarnation,
             batch_id=batch and batch.lease.batch_id,
@@ -210,8 +234,8 @@ class Progress:
             doing=batch.doing if batch else self.doing,
             loaded_model=held.model if held else None,
             loaded_loras=tuple(lora.name for lora in held.loras) if held else (),
-            watts=self._meter.watts(),
-            temperature_c=self._meter.temperature_c(),
+            watts=watts,
+            temperature_c=temperature_c,
             idle_s=idle.seconds,
             idle_joules=idle.joules,
         )

@@ -11,6 +11,7 @@ import argparse
 import signal
 from pathlib import Path
 
+from gpu_node import sandbox
 from gpu_node.engine.lines import ProtocolStreams
 
 
@@ -21,7 +22,11 @@ def main() -> None:
     parser.add_argument("--spool", required=True, type=Path, help="folder for finished images")
     parser.add_argument("--hashes", required=True, type=Path, help="file that remembers file hashes")
     parser.add_argument("--pipeline", action="append", default=[], help="diffusers class to import at once")
+    parser.add_argument("--hide", action="append", default=[], type=Path, help="file that it must not read")
+    parser.add_argument("--unconfined", action="store_true", help="keep the rights of the user")
     arguments = parser.parse_args()
+    # While there is one thread, and before a line of a library or a byte of a model is read.
+    unconfined = "the card does not work otherwise" if arguments.unconfined else sandbox.enter(arguments.hide)
     # A terminal's Ctrl-C, a service manager's stop reach both; the node decides when its engine ends.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
@@ -44,7 +49,7 @@ def main() -> None:
     worker = EngineWorker(
         arguments.device, arguments.spool, Hashes(arguments.hashes), lines.emit, lines.interrupted
     )
-    worker.open()
+    worker.open(unconfined)
     while True:
         worker.execute(lines.commands.get())
 

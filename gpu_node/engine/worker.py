@@ -48,9 +48,9 @@ class EngineWorker:
         #: Of the last pass: all that decides what it holds besides the model.
         self._shape: tuple[float, ...] = ()
 
-    def open(self) -> None:
+    def open(self, unconfined: str = "") -> None:
         """Say that commands may come."""
-        self._emit(protocol.Ready())
+        self._emit(protocol.Ready(unconfined=unconfined))
 
     def execute(self, command: protocol.Command) -> None:
         """Answer the command with events; whatever goes wrong is an event too."""

@@ -24,6 +24,7 @@ from gpu_node.energy import DeclaredMeter
 from gpu_node.identity import Hashes
 from gpu_node.library import Library
 from gpu_node.machine import Share
+from gpu_node.power import PowerCap
 from tests import farm as coordinators
 from tests.engine_talk import running_engine
 from tests.farm import RunningFarm, ScriptedNode, card
@@ -102,6 +103,7 @@ def worker(farm: ScriptedFarm, engine: EngineClient, tiny_model: Path, tmp_path:
             offers=offers,
             compiling=Compiling(tmp_path, own_card, "", wanted=True),
             share=Share(None, own_card, 1, fixed_threads=None),
+            power=PowerCap(None, lambda: 0.0),
             prefetch=Prefetch(coordinator, store, library, offers, own_card, stopping),
             stopping=stopping,
         )

@@ -25,7 +25,7 @@ from gpu_node.machine import Neighbours, Share
 from gpu_node.measured import MeasuredRecipes
 from tests.engine_talk import shot
 from tests.farm import until
-from tests.node_worker import WATTS, Worker, in_background, lease
+from tests.node_worker import WATTS, Worker, in_background, lease, watch_of
 from tests.scripted_farm import ScriptedFarm
 
 #: An engine that loads any model and can encode no text.
@@ -123,7 +123,8 @@ def test_a_pass_that_outlasts_the_nodes_stop_is_given_up_and_handed_back(
     farm.wait_for(lambda: any(beat.steps_done for beat in farm.heartbeats))
     known = MeasuredRecipes(tmp_path, card, "")
     trials = Trials(worker.context, worker.progress, card, known, budget_s=0.0)
-    Node(worker.context, Join(name="n1", card=facts), worker.progress, trials, last_pass_s=0.1).stop()
+    join, watch = Join(name="n1", card=facts), watch_of(worker, tmp_path)
+    Node(worker.context, join, worker.progress, trials, watch, last_pass_s=0.1).stop()
     thread.join()
 
     assert worker.context.engine.exit_code is not None
@@ -176,7 +177,7 @@ def sharing_node(worker: Worker, neighbours: Neighbours, home: Path) -> Node:
     context = replace(worker.context, share=Share(neighbours, card, 4, fixed_threads=None))
     trials = Trials(context, worker.progress, card, MeasuredRecipes(home, card, ""), budget_s=0.0)
     join = Join(name="n1", card=CardFacts(**asdict(card)))
-    return Node(context, join, worker.progress, trials, last_pass_s=1.0)
+    return Node(context, join, worker.progress, trials, watch_of(worker, home), last_pass_s=1.0)
 
 
 @contextmanager

@@ -5,12 +5,14 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from gpu_node.owner_settings import owner_file
 from tests import waiting
 from tests.farm import QUICK, RunningFarm, running_farm, until
 from tests.node_process import Node, NodeStarter, outlived
@@ -80,6 +82,18 @@ def test_an_owner_has_his_card_back_and_lends_it_again(
 
     assert "resumed" in owner("resume", farm, tmp_path)
     until(lambda: node.engine != 0)
+    until(lambda: state(operator)["state"] == "busy")
+
+    # By the settings of the owner, whom the operator cannot overrule.
+    later = datetime.now() + timedelta(hours=2)
+    owner_file(tmp_path / "home").write_text(f"when: ['{later:%H}:00-{later:%H}:30']\n")
+    said = "outside the hours of its owner until"
+    until(lambda: f"paused by its owner: {said}" in state(operator)["reason"])
+    assert operator.post("/v1/nodes/n1/resume").status_code == 409
+    assert node.engine == 0
+    told = operator.get("/v1/explain/n1").raise_for_status().json()
+    assert (said in str(told["sentences"]), told["remedy"]) == (True, "")
+    owner_file(tmp_path / "home").unlink()
     until(lambda: state(operator)["state"] == "busy")
     assert node.stop() == 0
 

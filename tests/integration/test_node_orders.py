@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from pathlib import Path
 
 import pytest
 
@@ -12,9 +13,11 @@ from gpu_node.agent.engine_client import EngineClient
 from gpu_node.agent.heartbeat import HeartbeatThread
 from gpu_node.agent.orders import Listener, Steering
 from gpu_node.agent.progress import ActiveBatch
+from gpu_node.policy import PauseReason
+from gpu_node.status import read_status
 from tests.engine_talk import shot
 from tests.farm import until
-from tests.node_worker import Worker, in_background, lease
+from tests.node_worker import Worker, in_background, lease, watch_of
 from tests.scripted_farm import ScriptedFarm
 
 #: Two simple enough passes around one that would take hours.
@@ -203,6 +206,47 @@ def test_a_heartbeat_answered_before_the_pause_does_not_undo_it(worker: Worker, 
 
     assert worker.context.engine.exit_code is not None
     worker.context.engine.resume()
+
+
+def test_an_owner_who_needs_the_card_has_it_and_what_was_not_rendered_goes_back(
+    worker: Worker, farm: ScriptedFarm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gpu_node.agent.owner_watch._LOOK_S", 0.05)
+    monkeypatch.setattr("gpu_node.agent.owner_watch._AGAIN_S", 0.05)
+    engine, needs = worker.context.engine, list[PauseReason]()
+    watch = watch_of(worker, tmp_path, lambda: needs[0] if needs else None)
+    thread = in_background(lambda: worker.work(lease(FIRST, ENDLESS, LAST, pass_size=1)))
+    until_reported(farm, FIRST.id)
+    until(lambda: in_pass(worker, 1))
+    # The farm does not hear of it at first.
+    farm.refusals["wishes"].extend([503, 500])
+    with watch.running():
+        watch.joined()
+        needs.append(PauseReason("a program runs", "doom runs"))
+        thread.join()
+        assert engine.exit_code is not None
+        assert [close.outcome for close in farm.closes] == ["released"]
+        assert {report.shot_id for report in farm.reports} == {FIRST.id}
+        farm.wait_for(lambda: [wish.reason for wish in farm.wishes] == ["a program runs"])
+
+        # What it had granted before goes back too, and it is told once more.
+        active = worker.progress.take(lease(LAST))
+        watch.leased(active)
+        worker.work_on(active)
+        assert [close.outcome for close in farm.closes] == ["released"] * 2
+        farm.wait_for(lambda: len(farm.wishes) == 2)
+        status = read_status(tmp_path)
+        assert status is not None
+        assert status.paused == "doom runs"
+
+        # An operator's resume is not the owner's.
+        assert not engine.resume("farm")
+        assert engine.exit_code is not None
+        needs.clear()
+        until(lambda: engine.exit_code is None)
+        farm.wait_for(lambda: [wish.by for wish in farm.wishes] == ["owner"] * 3)
+    worker.work(lease(LAST))
+    assert farm.closes[-1].outcome == "finished"
 
 
 def listening(worker: Worker) -> Listener:

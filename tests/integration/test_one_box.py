@@ -5,6 +5,7 @@ The units are verified but not started by systemd, and no container was built.
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import subprocess
@@ -18,6 +19,7 @@ import yaml
 from jsonschema import ValidationError
 from jsonschema.validators import validator_for
 
+from common.nodes import LAST_PASS_S
 from common.settings import Timing, load_settings
 from gpu_node.machine import FOLDERS
 from tests.command_words import parse_command, settings_variables
@@ -25,6 +27,7 @@ from tests.require import require_module, require_program
 
 ROOT = Path(__file__).parents[2]
 BOX = ROOT / "docs" / "examples" / "one-box"
+LENT = ROOT / "docs" / "examples" / "lend-a-card" / "shotfarm-node.service"
 UNITS = sorted(BOX.glob("*.service"))
 INSTALLED = "/opt/shotfarm/.venv/bin"
 #: Pages whose commands are checked.
@@ -60,6 +63,27 @@ def verified(folder: Path, changed: str = "") -> str:
 def test_systemd_understands_every_line(tmp_path: Path) -> None:
     assert len(UNITS) == 3
     assert verified(tmp_path) == "0"
+
+
+def verified_of_a_user(folder: Path, changed: str = "") -> str:
+    """The same of the unit for a person who lends a card, which a user's own systemd runs."""
+    analyze = require_program("systemd-analyze", "apt-get install systemd")
+    text = LENT.read_text().replace("%h/shotfarm/.venv/bin", str(Path(sys.executable).parent))
+    unit = folder / LENT.name
+    unit.write_text(text.replace("[Service]", f"[Service]\n{changed}"))
+    environment = {**os.environ, "XDG_RUNTIME_DIR": str(folder)}
+    command = [analyze, "verify", "--user", str(unit)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    return f"{done.returncode} {done.stdout}{done.stderr}".strip()
+
+
+def test_systemd_understands_the_unit_of_a_user(tmp_path: Path) -> None:
+    assert verified_of_a_user(tmp_path) == "0"
+    assert "Restrat" in verified_of_a_user(tmp_path, "Restrat=always")
+    (start,) = entries(LENT, "ExecStart")
+    parse_command(shlex.split(start.partition("/bin/")[2]))
+    assert entries(LENT, "KillMode") == ["mixed"]
+    assert float(*entries(LENT, "TimeoutStopSec")) > LAST_PASS_S + 15
 
 
 def test_a_line_that_systemd_does_not_know_would_be_found(tmp_path: Path) -> None:

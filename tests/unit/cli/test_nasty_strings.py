@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import asdict
+from datetime import date
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,12 +28,13 @@ from coordinator.cli.show import print_json
 from coordinator.cli.watch import screen
 from coordinator.embedded.state import FarmState
 from gpu_node.agent.coordinator_client import Coordinator
-from gpu_node.assemble import NodeOptions
+from gpu_node.assemble import NodeOptions, owned
 from gpu_node.cli import app as node_app
 from gpu_node.cli import main as node_main
 from gpu_node.credentials import kept_identity
 from gpu_node.doctor import Finding
 from gpu_node.probe import Probe
+from gpu_node.status import BatchStatus, Day, NodeStatus, status_file
 from tests.answering_farm import JOB, KEY, NODE, SHOT, AnsweringFarm, answering_farm, filled
 from tests.nasty_strings import NASTY, UNSAYABLE, WORST
 from tests.unit.cli.conftest import PROGRAMS, Farm, Ran, drawn, runner
@@ -133,7 +135,10 @@ NODE_COMMANDS = {
     "rotate": ("rotate",),
     "leave": ("leave",),
     "doctor": ("doctor", "--card", "card.yaml"),
+    "status": ("status",),
 }
+#: Which ask nobody.
+_ALONE = {"status"}
 
 
 def every_command(program: Any) -> dict[str, Any]:
@@ -311,15 +316,15 @@ def joining(options: NodeOptions, probe: Probe) -> Iterator[None]:
     yield
 
 
-@pytest.mark.parametrize("name", NODE_COMMANDS)
+@pytest.mark.parametrize("name", sorted(NODE_COMMANDS.keys() - _ALONE))
 def test_why_a_farm_refuses_a_node_is_shown_as_it_is(name: str, node: Farm, answering: AnsweringFarm) -> None:
     for text in (*_CHUNKS, *filter(sayable, WORST)):
         answering.text = text
         kept_identity(home_of_a_node(), "n-1", answering.url)
         ran = node(*NODE_COMMANDS[name], "--farm", answering.url, "--name", "n-1")
         check(ran, ran.code, text)
-        # Whoever leaves asks nobody.
-        assert ran.code in ((0,) if name == "leave" else (1, 2))
+        # Whoever leaves or pauses asks nobody.
+        assert ran.code in ((0,) if name in ("leave", "pause") else (1, 2))
 
 
 @pytest.mark.parametrize("name", NODE_COMMANDS)
@@ -327,8 +332,21 @@ def test_nothing_that_is_given_to_a_node_is_obeyed(name: str, node: Farm, answer
     for param in _EVERY_NODE[name].params:
         for text in WORST:
             if not param.is_flag:
-                ran = node(*NODE_COMMANDS[name], "--farm", answering.url, param.opts[0], text)
+                farm = () if name in _ALONE else ("--farm", answering.url)
+                ran = node(*NODE_COMMANDS[name], *farm, param.opts[0], text)
                 check(ran, ran.code)
+
+
+def test_what_a_node_does_is_shown_as_it_is(node: Farm) -> None:
+    home, today = home_of_a_node(), Day(day=date(2026, 1, 5))
+    for text in (*_CHUNKS, *filter(sayable, WORST)):
+        working = BatchStatus(model=text, owner=text, images=1, delivered=0, phase=text, seconds=1)
+        paused = NodeStatus(node="n-1", farm=text, paused=text, today=today)
+        for status in (paused, NodeStatus(node="n-1", farm=text, work=working, doing=text, today=today)):
+            status_file(home).write_text(status.model_dump_json())
+            with owned(home, "it runs already"):
+                check(node("status", "--name", "n-1"), 0, text)
+                assert text in texts(json.loads(node("status", "--name", "n-1", "--json").out))
 
 
 @pytest.mark.parametrize("text", [*_CHUNKS, *WORST, *UNSAYABLE])
