@@ -22,6 +22,7 @@ from common.fit import peak_bytes, plain_shot
 from common.invitations import Invitation
 from common.key_messages import IssuedKey, KeyLimits, KeyView, NewKey, Rotation, SignInLink
 from common.keys import key_digest, new_key
+from common.lanes import Lanes
 from common.manifest.limits import least_images
 from common.manifest.parse import parse_manifest
 from common.messages import (
@@ -166,7 +167,7 @@ class Farm:
             vram_class=node.vram_class,
             queues=tuple(queue_name(lane, node.vram_class) for lane in node.lanes),
             broker_url=broker_url,
-            note=_ignored(join, node),
+            note=_ignored(join, node, self.settings.all_lanes),
             **self.settings.timing.model_dump(include=_OF_NODES),
             catalog_version=self.farm_catalog.version,
         )
@@ -541,8 +542,10 @@ class Farm:
         return CatalogVersion(version=self.farm_catalog.version)
 
 
-def _ignored(join: Join, node: JoinedNode) -> str:
-    """What a node declares that its invitation does not say."""
+def _ignored(join: Join, node: JoinedNode, lanes: Lanes) -> str:
+    """Lanes of its own whose prompts a node may not see, else what it declares that its invitation denies."""
+    for lane in node.closed_lanes:
+        return f"lane {lane} is not served by this node: its prompts are for {lanes.of(lane).seen_by}"
     told = {name: getattr(join, name) for name in ("owner", "lanes", "terms")}
     others = [
         name

@@ -296,6 +296,7 @@ def _join(write: Write, rules: Rules, join: Join, broker_digest: str) -> JoinedN
         incarnation=incarnation,
         vram_class=card.vram_class,
         lanes=lanes,
+        closed_lanes=tuple(lane for lane in join.lanes if lane not in lanes),
         owner=join.owner,
         terms=join.terms,
     )

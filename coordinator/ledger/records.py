@@ -156,6 +156,8 @@ class JoinedNode:
     incarnation: int
     vram_class: int
     lanes: tuple[str, ...]
+    #: Those that it has as well, but whose prompts it may not see.
+    closed_lanes: tuple[str, ...] = ()
     owner: str
     terms: Terms
 

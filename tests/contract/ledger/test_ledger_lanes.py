@@ -36,6 +36,7 @@ def test_a_node_gets_prompts_of_those_lanes_alone_that_it_may_see(
     holder = node(bench, owner, terms)
 
     assert set(holder.joined.lanes) == sees
+    assert set(holder.joined.closed_lanes) == {*ALL} - sees
     (view,) = bench.ledger.nodes.views()
     assert set(view.lanes) == sees
     for lane in ALL:

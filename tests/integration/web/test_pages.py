@@ -355,7 +355,8 @@ def links_of(scene: Scene) -> list[str]:
 
 PAGES = (
     "/", "/jobs", "/jobs/{job}", "/jobs/{job}/shots/0", "/jobs/{job}/shots/2", "/jobs/{job}/sheet",
-    "/jobs/{job}/why", "/new", "/new?mode=yaml", "/nodes", "/models", "/sign-in", "/jobs/none",
+    "/jobs/{job}/why", "/new", "/new?mode=yaml", "/nodes", "/models", "/thanks", "/sign-in",
+    "/jobs/none",
 )  # fmt: skip
 
 
@@ -660,3 +661,27 @@ def test_a_job_is_steered_and_the_log_says_by_whom(scene: Scene) -> None:
     assert actions == [
         "job cancel", "job retry", "job priority", "job resume", "job pause", "job create",
     ]  # fmt: skip
+
+
+def test_volunteers_are_thanked_and_each_has_a_page(scene: Scene) -> None:
+    one = MUGS | {"name": "gift", "shots": [{"name": "a", "model": "tiny", "prompt": "a gift"}], "output": {}}
+    with api(scene.farm, scene.keys["bo-key"]) as bo:
+        bo.post("/v1/jobs", json={"manifest": yaml.safe_dump(one)}).raise_for_status()
+    with ScriptedNode(scene.farm, name="attic", terms="volunteer") as node:
+        lease = node.lease()
+        node.deliver(lease, lease.shots[0])
+        (delivery,) = scene.farm.farm.ledger.ingest.deliveries([lease.shots[0].attempt_id])
+        assert not isinstance(delivery, BaseException)
+        scene.farm.farm.ledger.ingest.verdicts(
+            [(lease.shots[0].attempt_id, ingest(delivery, scene.farm.farm.store))]
+        )
+        node.close(lease)
+    with browser(scene, "sees-all") as cleo:
+        listed, own = cleo.get("/thanks").text, cleo.get("/thanks/farm").text
+        assert cleo.get("/thanks/nobody").status_code == 404
+    assert '<a href="/thanks/farm">farm</a>' in listed
+    assert "Thank you, <bdi>farm</bdi>" in own
+    assert "made <b>1</b> images" in own
+    with browser(scene, "bo-key") as bo:
+        assert "No volunteer rendered this month" in bo.get("/thanks").text
+        assert bo.get("/thanks/farm").status_code == 404
