@@ -104,7 +104,7 @@ def plain_pace(model: Model, card: Card) -> float | None:
 
 
 def shape(of_work: float | None, of_plain: float | None) -> float:
-    """Returns how long a megapixel-forward of work takes if one of a plain image takes 1; 1: nothing tells."""
+    """Returns how long a megapixel-forward takes if that of a plain image takes 1; 1 where nothing tells."""
     return of_work / of_plain if of_work and of_plain else 1.0
 
 

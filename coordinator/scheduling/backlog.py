@@ -8,7 +8,7 @@ come from the tables.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Set
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import count
@@ -221,6 +221,15 @@ class Backlog:
             answer = self.placed(group.example, line)
             if group.serving and isinstance(answer, Unencoded):
                 yield group.example, answer
+
+    def waits_for_texts(self, line: Line, idle: Set[str]) -> bool:
+        """Whether one of these nodes could take shots of a line if their texts were embedded."""
+        groups = self.peers.within(self._reach(self.jobs[line.job_id].lane, line).unencoded)
+        return any(not idle.isdisjoint(group.serving) for group in groups)
+
+    def has_batch(self, job_id: str) -> bool:
+        """Whether a node renders for a job."""
+        return job_id in self._batches
 
     def _reach(self, lane: str, line: Line) -> Reaches:
         reaches, kind = self._reaches.setdefault(line.work_key, {}), (lane, line.min_class)

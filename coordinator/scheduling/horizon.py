@@ -116,6 +116,8 @@ class Outlook:
     card_type: str = ""
     #: Job and model to the types of the cards that leave it to those that need much less energy.
     wasteful: Mapping[tuple[str, str], Set[str]] = field(default_factory=dict)
+    #: Jobs that are next on nodes with a text encoder.
+    due: Set[str] = frozenset()
 
     def wastes(self, job_id: str, model: str) -> bool:
         """Whether the node leaves such work to cards that need much less energy."""
@@ -143,6 +145,8 @@ class Horizon:
     useful: frozenset[str] = frozenset()
     #: Job and model to the types of the cards that leave it to those that need much less energy.
     wasteful: dict[tuple[str, str], frozenset[str]] = field(default_factory=dict)
+    #: Jobs for whose texts free nodes have waited too long: they are next on nodes with a text encoder.
+    due: frozenset[str] = frozenset()
 
     @property
     def end(self) -> float:
@@ -162,7 +166,7 @@ class Horizon:
         if not self.is_fresh(now):
             return Outlook(now)
         shares = {model: left for (some, model), left in self.shares.items() if some == kind}
-        return Outlook(now, self.ends, self.limits, shares, kind.card_type, self.wasteful)
+        return Outlook(now, self.ends, self.limits, shares, kind.card_type, self.wasteful, self.due)
 
     def give(self, kind: NodeKind, model: str, now: float) -> None:
         """Record that a node of this kind replaces its model, and keeps the new one until the end."""

@@ -18,6 +18,7 @@ from coordinator.scheduling.horizon import Outlook
 from coordinator.scheduling.member import Member
 from coordinator.scheduling.offers import affordable, cost_of, offer, option_of, outlook_for
 from coordinator.scheduling.peers import Reach
+from coordinator.scheduling.placing import Placement
 from coordinator.scheduling.planner import (
     AFFINITY_BATCHES,
     Option,
@@ -73,13 +74,31 @@ class _Look:
     def options(self, lane: str) -> list[Option]:
         """The options of the job that is next in turn, and of those that go before it for what is loaded.
 
-        If nothing ends in time, those of all jobs.
+        If nothing ends in time, those of all jobs. A job for whose texts others wait goes before all, on one
+        node with a text encoder.
         """
+        for job_id in sorted(self.outlook.due):
+            if due := self._due(lane, job_id):
+                return due
         found = dict[Lot, Option]()
         for priority, owners in self.backlog.stock.priorities(lane):
             if self._of_priority(lane, priority, owners, found):
                 break
         return list(found.values())
+
+    def _due(self, lane: str, job_id: str) -> list[Option]:
+        """What this node takes of a job so that its texts are encoded; nothing while another one does."""
+        job = self.backlog.jobs.get(job_id)
+        if job is None or job.lane != lane or job_id not in self.backlog.stock.jobs:
+            return []
+        if self.backlog.has_batch(job_id) or self.member.terms == "volunteer":
+            return []
+        return [one for one in self._of_job(job_id).values() if self._encodes(one)]
+
+    def _encodes(self, option: Option) -> bool:
+        """Whether the node encodes the texts of such shots, and others of their job beside."""
+        placement = self.backlog.placement(option.work_key, self.member.card)
+        return isinstance(placement, Placement) and placement.encoder is not None
 
     def _of_priority(
         self, lane: str, priority: int, owners: Mapping[str, list[Turn]], found: dict[Lot, Option]

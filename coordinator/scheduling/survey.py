@@ -35,6 +35,8 @@ class Survey:
     idle: frozenset[str]
     tails: Sequence[Tail]
     passes: Sequence[RunningPass]
+    #: Jobs without a batch whose texts nothing has embedded, for which such a node waits.
+    without_texts: frozenset[str]
     _backlog: Backlog
     _behind_s: float
 
@@ -113,9 +115,16 @@ def survey(backlog: Backlog, version: int, now: float, batch_s: float, *, eco: b
         idle,
         list(_tails(held, now)),
         list(_passes(held, {batch.duplicates for batch in running.values()})),
+        frozenset(_without_texts(backlog, idle)),
         backlog,
         _BEHIND * batch_s,
     )
+
+
+def _without_texts(backlog: Backlog, idle: Set[str]) -> Iterator[str]:
+    for line in backlog.lines if idle else ():
+        if not backlog.has_batch(line.job_id) and backlog.waits_for_texts(line, idle):
+            yield line.job_id
 
 
 def _works(seating: _Seating, eco: bool) -> dict[str, list[WaitingWork]]:

@@ -13,7 +13,7 @@ from common.cards import REFERENCE_CARDS
 from common.catalog import load_catalog
 from common.fit import encoding_of, smallest_class
 from common.nodes import Card, Terms
-from common.settings import Money, Settings
+from common.settings import Money, Settings, Timing
 from common.shot import PlannedShot, Shot
 from common.states import NodeState
 from common.units import GIB
@@ -189,3 +189,22 @@ def test_a_node_without_a_text_encoder_gets_what_another_encodes_ahead(terms: Te
     assert sum(shares.values()) == 200
     assert bool(shares["little"]) == helps
     assert made.bound_s <= made.seconds
+
+
+@pytest.mark.parametrize(("priority", "big", "images"), [(80, 1, 20), (80, 2, 3), (50, 1, 9)])
+def test_a_node_without_a_text_encoder_waits_for_its_first_texts_only_so_long(
+    priority: int, big: int, images: int
+) -> None:
+    """However urgent and long the work is that those with an encoder have."""
+    shot = SHOT._replace(model=TURBO.name, steps=8, guidance=0.0, sampler=TURBO.sampler)
+    planned = PlannedShot(id="0" * 64, shot=shot, name="mug", template="a mug", group="a")
+    little = FleetNode(name="little", card=LITTLE, models=frozenset({TURBO.name}))
+    present = BacklogView(jobs=(job("other", priority=priority),), waiting=(line("other", 150 * big),))
+    asked = replace(order(1, present), kinds=[ImageKind(planned, images)], nodes=[*nodes(big), little])
+
+    mine = [stint for stint in asked.course(present).result.stints if stint.model == TURBO.name]
+
+    # Five usual batches, the one in hand (of four at the most), and loads and texts beside one more.
+    batches = 5 + 4 + 2
+    assert min(stint.begin for stint in mine if stint.node == "little") <= batches * Timing().batch_s
+    assert sum(stint.images for stint in mine) == images

@@ -203,7 +203,9 @@ def test_cards_of_a_type_take_the_recipe_that_one_of_them_measured_as_the_fastes
     assert real.join("third", models=("sdxl",), card=other).lease().recipe == "fp16"
     views = {view.recipe: view.pace_s for view in real.ledger.nodes.memory() if view.pace_s}
     assert views == {"fp16": 0.2, "fp16-small": 0.15}
-    assert {view.speeds["sdxl"] for view in real.ledger.nodes.views() if view.name == "first"} == {0.15}
+    (speed,) = (view.speeds["sdxl"] for view in real.ledger.nodes.views() if view.name == "first")
+    # That of the card's usual recipe, which the estimate tells from the measured one.
+    assert speed == pytest.approx(0.15, rel=0.01)
     told = " ".join(real.ledger.explain("second", version="1").sentences)
     assert "measured to take 0.15 s by fp16-small, 0.2 s by fp16 per megapixel" in told
 
