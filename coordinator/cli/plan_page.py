@@ -23,6 +23,8 @@ from coordinator.submission.plan import GroupView, PlannedManifest, PlanReport, 
 _ALIKE = 1.25
 #: Maximum number of table rows; further rows are only counted.
 _MOST_ROWS = 20
+#: Nodes that are named, not only counted.
+_FEW_NODES = 8
 
 
 def show_plan(planned: PlannedManifest, *, cards: bool = False, samples: bool = True) -> None:
@@ -117,7 +119,8 @@ def readers_words(readers: Readers) -> str:
     if readers.nodes is None:
         return said
     volunteers = f", {counted(readers.volunteers, 'volunteer')} among them" if readers.volunteers else ""
-    return f"{said}; now {counted(len(readers.nodes), 'node')}{volunteers}"
+    names = f": {', '.join(readers.nodes)}" if 0 < len(readers.nodes) <= _FEW_NODES else ""
+    return f"{said}; now {counted(len(readers.nodes), 'node')}{volunteers}{names}"
 
 
 def _basis(plan: Plan) -> str:

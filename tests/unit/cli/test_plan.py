@@ -15,7 +15,8 @@ from common.messages import CardFacts
 from common.nodes import Card
 from common.units import GIB
 from common.views import NodeView
-from coordinator.submission.plan import station_of
+from coordinator.cli.plan_page import readers_words
+from coordinator.submission.plan import Readers, station_of
 from tests.lora_matrix import loha
 from tests.unit.cli.conftest import Farm
 from tests.unit.weights.files import safetensors_bytes
@@ -306,3 +307,30 @@ def test_a_lora_is_judged_by_its_file_on_this_machine_before_anything_is_submitt
     assert "manifest.yaml:9" in said
     file.unlink()
     assert farm("plan", manifest(tmp_path, text)).code == 0
+
+
+@pytest.mark.parametrize(
+    ("nodes", "volunteers", "said"),
+    [
+        (None, 0, "lane acme (dedicated): seen by cards of acme only"),
+        ((), 0, "seen by cards of acme only; now 0 nodes"),
+        (("a", "b"), 1, "; now 2 nodes, 1 volunteer among them: a, b"),
+        (tuple("abcdefghi"), 0, "; now 9 nodes"),
+    ],
+)
+def test_a_plan_says_whose_nodes_see_its_prompts(
+    nodes: tuple[str, ...] | None, volunteers: int, said: str
+) -> None:
+    readers = Readers(
+        lane="acme", privacy="dedicated", may="cards of acme only", nodes=nodes, volunteers=volunteers
+    )
+    assert readers_words(readers).endswith(said)
+
+
+def test_a_plan_says_what_licences_allow_and_who_sees_the_prompts(farm: Farm, tmp_path: Path) -> None:
+    (tmp_path / "farm.yaml").write_text("lanes: {acme: {privacy: dedicated, owner: acme}}")
+    ran = farm("plan", manifest(tmp_path, TURBO + "lane: acme\n"))
+    assert "prompts  lane acme (dedicated): seen by cards of acme only" in ran.out
+    assert "licence  commercial use is allowed" in ran.out
+    ran = farm("plan", manifest(tmp_path, TURBO.replace("z-image-turbo", "flux1-dev")))
+    assert "licence  no commercial use: flux1-dev (flux-non-commercial)" in ran.out
