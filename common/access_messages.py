@@ -48,6 +48,14 @@ class Access(Message):
     valid_s: Seconds
 
 
+class Admission(Message):
+    """GET /v1/access: the node that an access token belongs to."""
+
+    node: Name
+    #: What presigned URLs of the farm's store begin with, as the farm itself reaches it.
+    store: str
+
+
 class KeyRotation(Message):
     """POST /v1/nodes/{id}/key: the next key of a node, and its signature of `rotation_text`."""
 

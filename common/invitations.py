@@ -1,4 +1,4 @@
-"""Invitations as one line: the address of the farm, the name of the node where it is fixed, and a secret."""
+"""Invitations as one line: address and key of the farm, name of the node where it is fixed, and a secret."""
 
 from __future__ import annotations
 
@@ -18,11 +18,14 @@ class Invitation(NamedTuple):
     #: Name of the node; None: its owner chooses.
     name: str | None
     secret: str
+    #: Of the key of its server (`common.certificates`); empty: whoever certificates say it is.
+    pin: str = ""
 
     @property
     def text(self) -> str:
-        """The line: base64url of farm and name, a dot, the secret."""
-        told = json.dumps({"farm": self.farm} | ({"name": self.name} if self.name else {}))
+        """The line: base64url of farm, name and pin, a dot, the secret."""
+        given = {"farm": self.farm, "name": self.name, "pin": self.pin}
+        told = json.dumps({name: value for name, value in given.items() if value})
         return f"{urlsafe_b64encode(told.encode()).decode().rstrip('=')}.{self.secret}"
 
 
@@ -31,11 +34,13 @@ def read_invitation(text: str) -> Invitation:
     told, _, secret = text.strip().partition(".")
     try:
         found = json.loads(urlsafe_b64decode(told + "=" * (-len(told) % 4)))
-        farm, name = found["farm"], found.get("name")
+        farm, name, pin = found["farm"], found.get("name"), found.get("pin", "")
     except (ValueError, LookupError, TypeError, AttributeError):
-        farm, name = None, None
-    if not (isinstance(farm, str) and isinstance(name, str | None) and secret.startswith(KEY_PREFIX)):
+        farm, name, pin = None, None, ""
+    told_all = isinstance(farm, str) and isinstance(name, str | None) and isinstance(pin, str)
+    # Without TLS nobody could check the pin.
+    if not told_all or not secret.startswith(KEY_PREFIX) or (pin and not farm.startswith("https://")):
         raise Invalid(
             "this is no invitation: copy the whole line that `farm node invite` printed, without spaces"
         )
-    return Invitation(farm, name, secret)
+    return Invitation(farm, name, secret, pin)

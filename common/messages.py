@@ -19,6 +19,10 @@ PROTOCOL = 3
 #: Headers of every call of a node: its version of shotfarm, and its protocol. A farm of another protocol
 #: answers with its own version.
 VERSION_HEADER, PROTOCOL_HEADER = "Farm-Version", "Farm-Protocol"
+#: Of calls that the gateway passes on; nobody can send it through the gateway.
+GATEWAY_HEADER = "Farm-Gateway"
+#: Where the gateway relays calls of the store, followed by the path of a presigned URL.
+RELAY_PATH = "/store"
 
 #: Thirty years, and what cards would burn in them: sums of such stay numbers.
 Seconds = Annotated[float, Field(ge=0, le=1e9)]
@@ -141,9 +145,9 @@ class Join(Holdings):
 class Addresses(Message):
     """GET /v1/addresses: where nodes connect to besides the API; their firewall must allow it."""
 
-    #: `host:port` of the broker, where nodes take tickets, or the host alone.
+    #: `host:port` of the broker, where nodes take tickets, or the host alone; empty through the gateway.
     broker: str
-    #: URL of the store, where nodes upload images.
+    #: URL of the store, where nodes upload images; empty if the gateway relays uploads and downloads.
     store: str
 
 
@@ -151,9 +155,9 @@ class Joined(Message):
     node_id: str
     incarnation: int
     vram_class: int
-    #: Celery queues that this node may consume, one per lane.
+    #: Celery queues that this node may consume, one per lane; none for a node that parks.
     queues: tuple[str, ...]
-    #: redis:// URL with the broker user of this node, at the advertised address.
+    #: redis:// URL with the broker user of this node, at the advertised address; empty for a node that parks.
     broker_url: str
     #: What the node said of itself and its invitation says otherwise; empty if there is nothing.
     note: str = ""
@@ -278,6 +282,27 @@ class Nothing(Message):
 class ClaimAnswer(Message):
     lease: Lease | None = None
     nothing: Nothing | None = None
+
+
+class Park(Message):
+    """POST /v1/nodes/{id}/park: wait up to `wait_s` for work, or for an order other than `known`.
+
+    By this one call a node without tickets does what others do by heartbeats, order calls and claims.
+    """
+
+    #: Of the node without a batch.
+    beat: Heartbeat
+    #: The order that the node received last.
+    known: HeartbeatAnswer = HeartbeatAnswer(order="go on")
+    #: Random, and the same until a lease came of it: an answer may be lost.
+    turn: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
+    wait_s: Seconds = 60.0
+
+
+class ParkAnswer(ClaimAnswer):
+    """A lease, or what else there is to say."""
+
+    order: HeartbeatAnswer
 
 
 class GrantRequest(Message):

@@ -62,6 +62,8 @@ class Timing(Section):
     grace_s: Positive = 30
     #: How long a claim waits for work.
     claim_wait_s: Positive = 20
+    #: How long a node without tickets waits in one call for work and orders.
+    park_wait_s: Positive = 45
     #: Longest that a call waits for an image.
     image_wait_s: Positive = 600
     #: Longest time without progress while rendering.
@@ -266,6 +268,27 @@ class Keys(Section):
     ticket: SecretStr = SecretStr("unset")
 
 
+class Gateway(Section):
+    """What nodes outside of the network reach: one port, and through it nothing but their calls."""
+
+    #: Address on which it listens; empty if there is none.
+    listen: str = ""
+    #: Port; with 0, `farm up` chooses a free one once.
+    port: Annotated[int, Field(ge=0, le=65535)] = 8443
+    #: URL of the gateway for nodes; empty to use `listen` and `port`.
+    public_url: str = ""
+    #: Whether it speaks TLS; `false` behind a proxy that does, which adds `X-Forwarded-For`.
+    tls: bool = True
+    #: Files with a certificate and its private key (PEM) that nodes can check by its name; without them the
+    #: gateway makes one of its own, whose key is named in invitations.
+    certificate: Path | None = None
+    certificate_key: Path | None = None
+    #: Whether uploads and downloads of nodes go through it; `false`: to the store, which then must be public.
+    relay: bool = True
+    #: URL of the API as the gateway reaches it; empty if that is its public URL.
+    farm: str = ""
+
+
 class EmbeddedNode(Section):
     """A node that `farm up` starts on this machine."""
 
@@ -319,6 +342,7 @@ class Settings(Section):
     retention: Retention = Retention()
     embeddings: Embeddings = Embeddings()
     webhooks: Webhooks = Webhooks()
+    gateway: Gateway = Gateway()
     money: Money = Money()
     storage: Storage = Storage()
     keys: Keys = Keys()
@@ -363,6 +387,17 @@ class Settings(Section):
         """The URL of the API for nodes, browsers and ingest."""
         host = "127.0.0.1" if self.listen in ("", "0.0.0.0", "::") else self.listen
         return self.public_url or f"http://{host}:{self.port}"
+
+    @property
+    def gateway_url(self) -> str:
+        """The URL of the gateway for nodes."""
+        scheme = "https" if self.gateway.tls else "http"
+        return self.gateway.public_url or f"{scheme}://{self.gateway.listen}:{self.gateway.port}"
+
+    @property
+    def gateway_certificate(self) -> Path:
+        """The gateway's own certificate and key."""
+        return (self.home / "gateway.pem").absolute()
 
 
 class _Environment(Settings, BaseSettings):
@@ -434,7 +469,10 @@ def _anchored(settings: Settings, folder: Path) -> Settings:
         node.model_copy(update={"card": str(folder / node.card)}) if node.card else node
         for node in settings.nodes
     )
+    files = ("certificate", "certificate_key")
+    given = {name: folder / file for name in files if (file := getattr(settings.gateway, name))}
     changes = {
+        "gateway": settings.gateway.model_copy(update=given),
         "catalogs": tuple(folder / path for path in settings.catalogs),
         "models": tuple(folder / path for path in settings.models),
         "nodes": nodes,

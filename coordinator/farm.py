@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -15,8 +16,9 @@ from importlib.metadata import version
 from typing import TypeVar
 from urllib.parse import urlsplit
 
-from common.access_messages import IssuedInvitation, KeyRotation, NewInvitation
+from common.access_messages import Admission, IssuedInvitation, KeyRotation, NewInvitation
 from common.celeryapp import Publisher
+from common.certificates import own_certificate, pin_of
 from common.errors import Conflict, Gone, Invalid, NotFound, Unauthorised, Unavailable
 from common.fit import peak_bytes, plain_shot
 from common.invitations import Invitation
@@ -39,6 +41,8 @@ from common.messages import (
     Joined,
     Measurements,
     ModelFile,
+    Park,
+    ParkAnswer,
     Report,
     Verdict,
 )
@@ -152,25 +156,41 @@ class Farm:
     #: Held while an entry is added to the catalog or removed.
     adding: threading.Lock = field(default_factory=threading.Lock)
 
-    def join(self, join: Join) -> Joined:
-        """Raises as `Nodes.join` does."""
+    def join(self, join: Join, *, takes_tickets: bool = True) -> Joined:
+        """Without tickets the node hears of no broker, and parks. Raises as `Nodes.join` does."""
         password = secrets.token_hex(32)
-        digest = sha256(password.encode()).hexdigest()
+        digest = sha256(password.encode()).hexdigest() if takes_tickets else ""
         lanes = None if self.keyring.is_open else self.settings.node_lanes
         node = self.ledger.nodes.join(join, owned_lanes=lanes, broker_digest=digest)
-        account = BrokerAccount(node.node_id, node.lanes, node.vram_class, digest)
-        broker_url = self.broker_users.admit(account, password)
+        self.claims.joined(node.node_id, takes_tickets=takes_tickets)
+        broker_url = self._broker_url(node, password, digest)
         self.dispatcher.wake()
         return Joined(
             node_id=node.node_id,
             incarnation=node.incarnation,
             vram_class=node.vram_class,
-            queues=tuple(queue_name(lane, node.vram_class) for lane in node.lanes),
+            queues=tuple(queue_name(lane, node.vram_class) for lane in node.lanes if takes_tickets),
             broker_url=broker_url,
             note=_ignored(join, node, self.settings.all_lanes),
             **self.settings.timing.model_dump(include=_OF_NODES),
             catalog_version=self.farm_catalog.version,
         )
+
+    def _broker_url(self, node: JoinedNode, password: str, digest: str) -> str:
+        if not digest:
+            self.broker_users.drop(node.node_id)
+            return ""
+        return self.broker_users.admit(
+            BrokerAccount(node.node_id, node.lanes, node.vram_class, digest), password
+        )
+
+    async def park(self, node_id: str, park: Park, hung_up: Callable[[], Awaitable[object]]) -> ParkAnswer:
+        """Raises as `Claims.park` and a heartbeat do."""
+        parked, _ = await asyncio.gather(
+            self.claims.park(node_id, park, hung_up), self.heartbeats.put((node_id, park.beat))
+        )
+        order = parked.order.model_copy(update={"catalog_version": self.farm_catalog.version})
+        return parked.model_copy(update={"order": order})
 
     def rotate_node_key(self, node_id: str, rotation: KeyRotation) -> None:
         """Raises Unauthorised if the node does not have the new key, or as `Identities.rotate` does."""
@@ -200,7 +220,7 @@ class Farm:
                 f"the prompts of lane {new.lanes[0]} are for {lane.seen_by}: name another lane, or change "
                 "`lanes` in the settings of the farm"
             )
-        invitation = Invitation(self.settings.api_url, new.name, new_key())
+        invitation = self._invitation(new.name)
         told = f"{new.name or 'any name'}, {new.terms}, of {new.owner}, lanes {', '.join(new.lanes)}"
         act = act._replace(subject=new.name or "", detail=told)
         self.ledger.identities.invite(new, NodeKey.of_secret(invitation.secret).public, act=act)
@@ -208,15 +228,36 @@ class Farm:
         told_again = new.model_dump(exclude={"valid_s"})
         return IssuedInvitation(text=invitation.text, expires_at=expires_at, **told_again)
 
+    def _invitation(self, name: str | None) -> Invitation:
+        """To the gateway if there is one. Raises Invalid where its certificate cannot be read."""
+        gateway = self.settings.gateway
+        if not gateway.listen:
+            return Invitation(self.settings.api_url, name, new_key())
+        certified = gateway.certificate is not None or not gateway.tls
+        pin = "" if certified else pin_of(own_certificate(self.settings.gateway_certificate))
+        return Invitation(self.settings.gateway_url, name, new_key(), pin)
+
     def revoke_node(self, node_id: str, reason: str, act: Act, *, remove: bool) -> Ack:
         """Raises as `Nodes.revoke` does."""
         (self.ledger.nodes.remove if remove else self.ledger.nodes.revoke)(node_id, reason, act=act)
         self._end_access(node_id)
         return Ack(state="removed" if remove else "revoked")
 
-    def addresses(self) -> Addresses:
-        store = urlsplit(self.store.sign_get("images/any", expires_s=1))
-        return Addresses(broker=self.broker_users.place, store=f"{store.scheme}://{store.netloc}")
+    def addresses(self, *, gateway: bool = False) -> Addresses:
+        """Where nodes connect to; by the `gateway` to no broker, nor to a store whose calls it relays."""
+        relays = gateway and self.settings.gateway.relay
+        broker = "" if gateway else self.broker_users.place
+        return Addresses(broker=broker, store="" if relays else _origin(self._store_url()))
+
+    def admission(self, caller: Caller) -> Admission:
+        """What the gateway hears of a node. Raises Conflict on a farm without keys."""
+        if caller.node is None:
+            raise Conflict("this farm has no keys, so it has no gateway: set FARM_KEYS__OPERATOR first")
+        return Admission(node=caller.node, store=self._store_url())
+
+    def _store_url(self) -> str:
+        """What presigned URLs begin with."""
+        return self.store.sign_get("any", expires_s=1).partition("?")[0].removesuffix("any")
 
     async def grants(self, batch_id: str, wishes: Sequence[GrantRequest]) -> list[Grant]:
         """Raises the first of what `Batches.grants` tells of them."""
@@ -540,6 +581,12 @@ class Farm:
         self.tokenizers.forget()
         self.ledger.backlog.catalog_changed()
         return CatalogVersion(version=self.farm_catalog.version)
+
+
+def _origin(url: str) -> str:
+    """Scheme and host of a URL."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"
 
 
 def _ignored(join: Join, node: JoinedNode, lanes: Lanes) -> str:

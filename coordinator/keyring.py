@@ -22,6 +22,7 @@ from common.key_messages import KeyView
 from common.keys import key_digest, key_id
 from common.scopes import Caller, Scope, with_included
 from common.settings import Keys
+from coordinator.calls.bucket import Bucket
 from coordinator.ledger import StoredKey
 
 #: The scopes of the keys of the settings.
@@ -42,26 +43,6 @@ _UNKNOWN, _UNKNOWN_S, _STRANGERS = 30.0, 60.0, 4096
 
 class UnknownKey(Unauthorised):
     """No key is or was like this."""
-
-
-@dataclass(slots=True)
-class Bucket:
-    """Calls that a key has left: `size` at most, refilled within `period_s`."""
-
-    size: float
-    period_s: float
-    left: float
-    #: On a monotonic clock.
-    at: float
-
-    def take(self, now: float) -> float:
-        """Take one call; returns the seconds until there is one, 0 if it was taken."""
-        self.left = min(self.size, self.left + (now - self.at) * self.size / self.period_s)
-        self.at = now
-        if self.left < 1:
-            return (1 - self.left) * self.period_s / self.size
-        self.left -= 1
-        return 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -111,7 +111,8 @@ def build_farm(settings: Settings, lead: Lead) -> Farm:
     tickets = TicketSigner(settings.keys.ticket.get_secret_value())
     traffic = Traffic()
     threads = ThreadPools()
-    claims = Claims(ledger, tickets, threads.claims, longest_wait_s=timing.claim_wait_s)
+    asked = GroupedCalls(ledger.nodes.orders, threads.reads, every_s=_ORDERS_EVERY_S)
+    claims = Claims(ledger, tickets, asked, threads.claims, timing=timing)
     dispatching = _dispatching(ledger, publisher, tickets, users, claims, traffic, timing)
 
     return Farm(
@@ -128,7 +129,7 @@ def build_farm(settings: Settings, lead: Lead) -> Farm:
         broker_users=users,
         node_access=_node_access(ledger, keyring, settings),
         claims=claims,
-        orders=_orders(ledger, threads.reads, timing),
+        orders=Orders(asked, longest_wait_s=timing.claim_wait_s),
         event_streams=EventStreams(ledger, threads.events, longest_s=timing.stream_s),
         watches=Watches(ledger, threads.reads, longest_wait_s=timing.image_wait_s),
         heartbeats=GroupedCalls(
@@ -148,7 +149,7 @@ def build_farm(settings: Settings, lead: Lead) -> Farm:
         metrics=_metrics(ledger, publisher, traffic, settings),
         dispatcher=dispatching,
         look_ahead=_look_ahead(ledger, claims, dispatching, timing),
-        loops=_loops(ledger, publisher, store, keyring, settings),
+        loops=_loops(ledger, publisher, store, keyring, claims, settings),
     )
 
 
@@ -171,11 +172,6 @@ def _broker_users(ledger: Ledger, publisher: Publisher, settings: Settings) -> B
 def _node_access(ledger: Ledger, keyring: Keyring, settings: Settings) -> NodeAccess:
     node_key = configured(settings.keys).get("node")
     return NodeAccess(ledger.identities.admit, node_key, is_open=keyring.is_open)
-
-
-def _orders(ledger: Ledger, thread: ThreadPool, timing: Timing) -> Orders:
-    asked = GroupedCalls(ledger.nodes.orders, thread, every_s=_ORDERS_EVERY_S)
-    return Orders(asked, longest_wait_s=timing.claim_wait_s)
 
 
 def _webhooks(ledger: Ledger, thread: ThreadPool, traffic: Traffic, settings: Settings) -> WebhookSender:
@@ -251,7 +247,7 @@ def _dispatching(
 ) -> Loop:
     dispatcher = Dispatcher(
         ledger=ledger,
-        parked=claims.callers,
+        parked=claims.need_no_ticket,
         tickets=tickets,
         publisher=publisher,
         published=traffic.ticket,
@@ -280,11 +276,16 @@ def _look_ahead(ledger: Ledger, claims: Claims, dispatching: Loop, timing: Timin
 
 
 def _loops(
-    ledger: Ledger, publisher: Publisher, store: Store, keyring: Keyring, settings: Settings
+    ledger: Ledger,
+    publisher: Publisher,
+    store: Store,
+    keyring: Keyring,
+    claims: Claims,
+    settings: Settings,
 ) -> tuple[Loop, ...]:
     """Each by itself: no server that hangs may make a leader look dead, or leases outlive their holders."""
     period_s, keep_hours = settings.timing.sweep_s, settings.embeddings.keep_hours
-    sweeper = Sweeper(ledger, publisher, store)
+    sweeper = Sweeper(ledger, publisher, store, claims.parked_without_tickets)
     clear = _as_leader(ledger, lambda: clear_quarantine(store, ledger, now=time.time()))
 
     def forget() -> None:
@@ -326,6 +327,9 @@ def check_settings(settings: Settings) -> None:
             "set FARM_KEYS__OPERATOR, FARM_KEYS__NODE and FARM_KEYS__INGEST"
         )
 
+    if settings.gateway.listen and "operator" not in keys:
+        raise Invalid("a farm without keys has no gateway: set FARM_KEYS__OPERATOR, or no `gateway.listen`")
+
 
 def _with_ticket_key(settings: Settings) -> Settings:
     """Without a key of its own a farm keeps one in its home, so that nodes outlive its restart."""
@@ -355,6 +359,7 @@ def running(farm: Farm) -> Iterator[None]:
         farm.ledger.commits.on_work(farm.claims.wake)
         farm.ledger.commits.on_work(farm.dispatcher.wake)
     farm.ledger.commits.on_orders(farm.orders.wake)
+    farm.ledger.commits.on_orders(farm.claims.wake)
     farm.ledger.commits.on_events(farm.event_streams.wake)
     farm.ledger.commits.on_events(farm.webhooks.wake)
     farm.ledger.commits.on_ended(farm.watches.ended)

@@ -52,6 +52,8 @@ log = logging.getLogger(__name__)
 class NodeOptions:
     name: str
     farm: str
+    #: Of the key of the farm's server; empty: whoever certificates say it is.
+    pin: str
     #: Of an invitation, or the node key of the farm; empty where the farm knows the node, or has no keys.
     secret: str
     #: Folder of this node alone: spool, log, hashes.
@@ -113,7 +115,7 @@ def assembled(options: NodeOptions, probe: Probe) -> Iterator[Node]:
         meter = parts.enter_context(closing(probe.meter()))
         rules = OwnerRules(options.home, meter, lambda: probe.others_percent(engine.pid))
         allowed = rules.settings
-        store = parts.enter_context(open_store_client(announced, _bandwidth(allowed)))
+        store = parts.enter_context(open_store_client(announced, _bandwidth(allowed), pin=options.pin))
         parts.enter_context(probe.power_limit(allowed.power_watts))
         engine = EngineClient(
             device=probe.device,
@@ -155,8 +157,8 @@ def assembled(options: NodeOptions, probe: Probe) -> Iterator[Node]:
 
 
 def _coordinator(options: NodeOptions) -> Coordinator:
-    kept_identity(options.home, options.name, options.farm)
-    return Coordinator(options.farm, credentials=Credentials(options.home, options.secret))
+    kept_identity(options.home, options.name, options.farm, options.pin)
+    return Coordinator(options.farm, credentials=Credentials(options.home, options.secret), pin=options.pin)
 
 
 def node_key(file: Path | None) -> str:

@@ -78,6 +78,8 @@ class _Place(NamedTuple):
     name: str
     home: Path
     farm: str
+    #: Of the key of its server; empty: whoever certificates say it is.
+    pin: str
 
 
 @app.command("run", cls=Command)
@@ -120,6 +122,7 @@ def run_command(
     options = NodeOptions(
         name=place.name,
         farm=place.farm,
+        pin=place.pin,
         secret=node_key(key) if invite is None else invite.secret,
         home=place.home,
         key_files=(key.absolute(),) if key is not None else (),
@@ -269,7 +272,8 @@ def doctor_command(
     with ExitStack() as parts:
         # Whoever has not joined yet may look with the node key.
         credentials = Credentials(folder) if joined is not None else None
-        coordinator = parts.enter_context(Coordinator(farm, secret, credentials)) if farm else None
+        pin = joined.pin if joined is not None and joined.farm == farm else ""
+        coordinator = parts.enter_context(Coordinator(farm, secret, credentials, pin=pin)) if farm else None
         catalog, files = _served(settings, coordinator)
         named = (*(models or ()), *settings.models)
         cache = _cache(model_cache, model_disk, settings, folder)
@@ -295,7 +299,9 @@ def _as_node(
     identity = read_identity(folder)
     if identity is None:
         raise NotFound(f"no node has joined from {folder}: pass the --name or --home of the node")
-    with closing(Coordinator(farm or identity.farm, credentials=Credentials(folder))) as coordinator:
+    url = farm or identity.farm
+    pin = identity.pin if url == identity.farm else ""
+    with closing(Coordinator(url, credentials=Credentials(folder), pin=pin)) as coordinator:
         yield coordinator, identity.node, folder
 
 
@@ -313,7 +319,8 @@ def _place(
         raise Invalid(
             "which farm? Pass --invite with the line that its operator gives you, or --farm with its URL"
         )
-    return _Place(name, folder, url)
+    pins = {known.farm: known.pin for known in (joined, invite) if known is not None}
+    return _Place(name, folder, url, pins.get(url, ""))
 
 
 def _print_finding(finding: Finding) -> None:

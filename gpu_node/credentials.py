@@ -22,6 +22,8 @@ class Identity(NamedTuple):
     #: Private keys as hexadecimal digits; the next one while the farm is asked to take it.
     key: str
     next_key: str = ""
+    #: Of the key of the farm's server; empty: whoever certificates say it is.
+    pin: str = ""
 
 
 def identity_file(home: Path) -> Path:
@@ -57,7 +59,7 @@ def write_identity(home: Path, identity: Identity) -> None:
         ) from None
 
 
-def kept_identity(home: Path, node: str, farm: str) -> Identity:
+def kept_identity(home: Path, node: str, farm: str, pin: str = "") -> Identity:
     """That of the node in this home; a new one where there is none. Raises Invalid for another node's."""
     known = read_identity(home)
     if known is not None and known.node != node:
@@ -65,8 +67,8 @@ def kept_identity(home: Path, node: str, farm: str) -> Identity:
             f"{home} is the home of node {known.node}: use --name {known.node}, or another --home for {node}"
         )
     identity = known or Identity(node, farm, NodeKey.new().seed.hex())
-    if identity.farm != farm or known is None:
-        identity = identity._replace(farm=farm)
+    if (identity.farm, identity.pin) != (farm, pin) or known is None:
+        identity = identity._replace(farm=farm, pin=pin)
         write_identity(home, identity)
     return identity
 

@@ -165,7 +165,7 @@ def _holding(kind: str, holding: Holding, fit: str = "") -> Finding:
 
 
 def _farm(coordinator: Coordinator | None) -> Iterator[Finding]:
-    """The three ports that a node connects to."""
+    """The ports that a node connects to: three, or that of the gateway alone."""
     if coordinator is None:
         yield Finding("farm", True, "not checked; pass --farm URL to check API, broker and store")
         return
@@ -176,8 +176,10 @@ def _farm(coordinator: Coordinator | None) -> Iterator[Finding]:
         yield Finding("farm", False, str(error))
         return
     yield Finding("farm", True, f"the API at {coordinator.url} answers")
-    yield _port("broker", addresses.broker, lambda: _connect(addresses.broker))
-    yield _port("store", addresses.store, lambda: _ask(addresses.store))
+    if addresses.broker:
+        yield _port("broker", addresses.broker, lambda: _connect(addresses.broker))
+    if addresses.store:
+        yield _port("store", addresses.store, lambda: _ask(addresses.store))
 
 
 def _port(name: str, address: str, reach: Callable[[], None]) -> Finding:

@@ -19,6 +19,7 @@ _OTHERS = ("valkey-server", "weed")
 _MODULES = {
     "coordinator.service": {"--migrate"},
     "coordinator.ingest": set[str](),
+    "coordinator.gateway": set[str](),
     "coordinator.embedded.relay": None,
 }
 

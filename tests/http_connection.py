@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -22,7 +23,7 @@ class Answer(NamedTuple):
 class HttpConnection:
     """One call at a time. It opens with the first call, and again after it was closed."""
 
-    def __init__(self, url: str, key: str) -> None:
+    def __init__(self, url: str, key: str, tls: ssl.SSLContext | None = None) -> None:
         parts = urlsplit(url)
         assert parts.hostname
         assert parts.port
@@ -30,6 +31,7 @@ class HttpConnection:
         self._head = (
             f"Host: {parts.netloc}\r\nAuthorization: Bearer {key}\r\nContent-Type: application/json\r\n"
         )
+        self._tls = tls
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
     async def get(self, path: str) -> Answer:
@@ -56,7 +58,7 @@ class HttpConnection:
 
     async def _exchange(self, request: bytes) -> Answer:
         if self._streams is None:
-            self._streams = await asyncio.open_connection(*self._place)
+            self._streams = await asyncio.open_connection(*self._place, ssl=self._tls)
         reader, writer = self._streams
         try:
             writer.write(request)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -34,8 +35,9 @@ class _Http:
         timeout_s: float,
         remedy: str = "",
         headers: Mapping[str, str] | None = None,
+        verify: ssl.SSLContext | None = None,
     ) -> None:
-        """`url` comes from the setting or option `given_as`.
+        """`url` comes from the setting or option `given_as`; `verify` judges its server.
 
         Raises Invalid if it is not a URL, or `key` cannot be a key.
         """
@@ -51,7 +53,8 @@ class _Http:
         self._remedy = remedy
         self._timeout_s = timeout_s
         own = {**(headers or {}), **({"Authorization": f"Bearer {key}"} if key else {})}
-        self._to_farm: dict[str, Any] = {"base_url": url, "headers": own, **connection_to(url)}
+        judged = {} if verify is None else {"verify": verify}
+        self._to_farm: dict[str, Any] = {"base_url": url, "headers": own, **connection_to(url), **judged}
 
     def _request(self, call: ApiCall[Any]) -> dict[str, Any]:
         content, headers = None, dict(call.headers)

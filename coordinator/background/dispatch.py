@@ -22,7 +22,7 @@ _UPLOADS_A_TASK = 8
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Dispatcher:
     ledger: Ledger
-    #: Names the nodes that wait in a claim.
+    #: Names the nodes that wait in a claim or take no tickets.
     parked: Callable[[], Set[str]]
     tickets: TicketSigner
     publisher: Publisher

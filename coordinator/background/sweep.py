@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Set
 from queue import SimpleQueue
 
 from common.celeryapp import Publisher
@@ -21,7 +22,11 @@ _THINNINGS = 5
 class Sweeper:
     """Sweeps the ledger, and apart from that, since a server may hang, settles the uploads that it found."""
 
-    def __init__(self, ledger: Ledger, publisher: Publisher, store: Store) -> None:
+    def __init__(
+        self, ledger: Ledger, publisher: Publisher, store: Store, parked: Callable[[], Set[str]]
+    ) -> None:
+        """`parked` names the nodes whose calls are held in place of heartbeats."""
+        self._parked = parked
         self._ledger = ledger
         self._publisher = publisher
         self._store = store
@@ -31,7 +36,7 @@ class Sweeper:
 
     def sweep(self) -> None:
         """Expire leases, miss nodes, find what ingest owes. Raises Unavailable when the database is away."""
-        swept = self._ledger.sweep()
+        swept = self._ledger.sweep(self._parked())
         for batch in swept.expired:
             log.warning("the lease on batch %s ran out; its shots wait again", batch)
         for node in swept.lost:

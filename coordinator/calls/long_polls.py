@@ -10,7 +10,8 @@ from itertools import count
 from typing import Any, TypeVar
 
 from common.keys import TicketSigner
-from common.messages import Claim, ClaimAnswer, HeartbeatAnswer, Listen
+from common.messages import Claim, ClaimAnswer, HeartbeatAnswer, Listen, Park, ParkAnswer
+from common.settings import Timing
 from coordinator.calls.grouped_calls import GroupedCalls
 from coordinator.calls.thread_pools import ThreadPool
 from coordinator.ledger import Ledger
@@ -48,6 +49,7 @@ class LongPoll:
         *,
         wait_s: float,
         hung_up: Callable[[], Awaitable[object]],
+        longest_wait_s: float | None = None,
     ) -> T:
         """What `look` finds, as soon as it is `enough`, or after the wait.
 
@@ -55,7 +57,7 @@ class LongPoll:
         ends this one, because a connection may break unseen.
         """
         self._loop = asyncio.get_running_loop()
-        deadline = self._loop.time() + min(wait_s, self._longest_wait_s)
+        deadline = self._loop.time() + min(wait_s, longest_wait_s or self._longest_wait_s)
         left = asyncio.ensure_future(hung_up())
         try:
             async with self._alone(caller) as turn:
@@ -121,15 +123,38 @@ async def _first(
 
 
 class Claims(LongPoll):
-    """A node whose claim is held is parked."""
+    """A node whose claim is held is parked. Nodes without tickets claim and hear orders by one call."""
 
     def __init__(
-        self, ledger: Ledger, tickets: TicketSigner, thread: ThreadPool, *, longest_wait_s: float
+        self,
+        ledger: Ledger,
+        tickets: TicketSigner,
+        orders: GroupedCalls[tuple[str, Listen], HeartbeatAnswer],
+        thread: ThreadPool,
+        *,
+        timing: Timing,
     ) -> None:
-        super().__init__(longest_wait_s=longest_wait_s)
+        """`orders` tells what a heartbeat of a node would be answered now."""
+        super().__init__(longest_wait_s=timing.claim_wait_s)
+        self._longest_park_s = timing.park_wait_s
         self._ledger = ledger
         self._tickets = tickets
+        self._orders = orders
         self._thread = thread
+        #: Nodes that take no tickets, since this coordinator began.
+        self._without_tickets: set[str] = set()
+
+    def joined(self, node_id: str, *, takes_tickets: bool) -> None:
+        """A node has joined, and takes tickets or none."""
+        (self._without_tickets.discard if takes_tickets else self._without_tickets.add)(node_id)
+
+    def need_no_ticket(self) -> frozenset[str]:
+        """The nodes that wait in a claim, and those that take no tickets."""
+        return self.callers() | self._without_tickets.copy()
+
+    def parked_without_tickets(self) -> frozenset[str]:
+        """The nodes whose held call stands for their heartbeats."""
+        return self.callers() & self._without_tickets.copy()
 
     async def answer(self, claim: Claim, hung_up: Callable[[], Awaitable[object]]) -> ClaimAnswer:
         """A lease, or after the wait the reason why there is none.
@@ -138,23 +163,63 @@ class Claims(LongPoll):
         as `Batches.claim` does.
         """
         ticket = self._tickets.check(claim.ticket)
+        return await self._hold(
+            claim.node_id,
+            self._claiming(claim, ticket.lane, ticket.vram_class),
+            lambda answer: answer.lease is not None,
+            wait_s=claim.wait_s,
+            hung_up=hung_up,
+        )
+
+    async def park(self, node_id: str, park: Park, hung_up: Callable[[], Awaitable[object]]) -> ParkAnswer:
+        """A lease, or an order other than `park.known`; after the wait neither.
+
+        `hung_up()` ends when the node does. Raises Gone or NotFound as `Batches.claim` does.
+        """
+        self._without_tickets.add(node_id)
+        beat = park.beat
+        claim = Claim(
+            node_id=node_id,
+            incarnation=beat.incarnation,
+            # No signed ticket is like this, and no other node can have it.
+            ticket=f"{node_id}/{park.turn}",
+            loaded_model=beat.loaded_model,
+            loaded_loras=beat.loaded_loras,
+        )
+        claimed = self._claiming(claim, None)
+        listen = Listen(incarnation=beat.incarnation, known=park.known)
+
+        async def look() -> ParkAnswer:
+            found = await claimed()
+            if found.lease is not None:
+                return ParkAnswer(order=HeartbeatAnswer(order="go on"), lease=found.lease)
+            order = await self._orders.put((node_id, listen))
+            return ParkAnswer(order=order, nothing=found.nothing)
+
+        return await self._hold(
+            node_id,
+            look,
+            lambda answer: answer.lease is not None or answer.order != park.known,
+            wait_s=park.wait_s,
+            hung_up=hung_up,
+            longest_wait_s=self._longest_park_s,
+        )
+
+    def _claiming(
+        self, claim: Claim, lane: str | None, vram_class: int = 0
+    ) -> Callable[[], Awaitable[ClaimAnswer]]:
+        """What looks for a batch, again and again."""
         waited = False
 
         async def look() -> ClaimAnswer:
             nonlocal waited
             answer = await self._thread.run(
-                self._ledger.batches.claim,
-                claim,
-                ticket_lane=ticket.lane,
-                ticket_class=ticket.vram_class,
-                waited=waited,
+                self._ledger.batches.claim, claim, ticket_lane=lane, ticket_class=vram_class, waited=waited
             )
             waited = True
             return answer
 
-        return await self._hold(
-            claim.node_id, look, lambda answer: answer.lease is not None, wait_s=claim.wait_s, hung_up=hung_up
-        )
+        return look
 
 
 class Watches(LongPoll):

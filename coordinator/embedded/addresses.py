@@ -11,7 +11,7 @@ LOOPBACK = "127.0.0.1"
 ANY = "0.0.0.0"
 
 
-def advertised_address(listen: str) -> str:
+def advertised_address(listen: str, given_as: str = "--listen") -> str:
     """The address other machines reach `listen` at: itself, or for 0.0.0.0 the one of the default route.
 
     Raises Invalid for an address that this machine does not have.
@@ -20,7 +20,7 @@ def advertised_address(listen: str) -> str:
         return _default_route()
     if not listen or not _is_ours(listen):
         raise Invalid(
-            f"--listen {listen or '(empty)'}: not an address of this machine; use one that is, or {ANY}"
+            f"{given_as} {listen or '(empty)'}: not an address of this machine; use one that is, or {ANY}"
         )
     return listen
 

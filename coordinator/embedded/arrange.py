@@ -16,16 +16,16 @@ from pydantic import SecretStr
 from common.errors import Unavailable
 from common.keys import write_private
 from common.nodes import LAST_PASS_S
-from common.settings import EmbeddedNode, Keys, Settings, Storage
+from common.settings import EmbeddedNode, Gateway, Keys, Settings, Storage
 from coordinator.embedded.addresses import ANY, LOOPBACK, advertised_address, local_url
 from coordinator.embedded.home import Home
 from coordinator.embedded.ports import kept_ports
 from coordinator.embedded.process import Component
-from coordinator.embedded.ready import has_joined, is_healthy
+from coordinator.embedded.ready import has_joined, is_healthy, is_listening
 from coordinator.embedded.seaweed import PARTS, REGION, credentials, seaweed, weed_binary
 from coordinator.embedded.valkey import broker_url, valkey
 
-_PORTS = ("api", "valkey", "s3-relay", *(f"{part}+grpc" for part in PARTS))
+_PORTS = ("api", "gateway", "valkey", "s3-relay", *(f"{part}+grpc" for part in PARTS))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,13 +65,14 @@ def arrange(settings: Settings, home: Home) -> Arrangement:
         "key": None,
     }
     in_force = settings.model_copy(update=own | broker.changes | store.changes)
+    in_force = in_force.model_copy(update={"gateway": _gateway_in_force(in_force, ports["gateway"])})
     nodes = [_node(node, in_force, home.key_file("node")) for node in settings.nodes]
     return Arrangement(
         settings=in_force,
         stages=(
             (*broker.components, *store.components),
             (_coordinator(in_force),),
-            (_ingest(), *nodes),
+            (_ingest(), *_gateway(in_force), *nodes),
         ),
         remarks=broker.remarks + store.remarks,
     )
@@ -147,6 +148,43 @@ def _coordinator(settings: Settings) -> Component:
         environment={"MALLOC_ARENA_MAX": "2"},
         is_ready=lambda: is_healthy(settings),
         address=settings.public_url,
+    )
+
+
+def _gateway_in_force(settings: Settings, free_port: int) -> Gateway:
+    """With its address for nodes, and that of the API on this machine."""
+    gateway = settings.gateway
+    if not gateway.listen:
+        return gateway
+    port = gateway.port or free_port
+    told = settings.model_copy(
+        update={
+            "gateway": gateway.model_copy(
+                update={"listen": advertised_address(gateway.listen, "gateway.listen"), "port": port}
+            )
+        }
+    )
+    changes = {"port": port, "public_url": told.gateway_url, "farm": gateway.farm or local_url(settings)}
+    return gateway.model_copy(update=changes)
+
+
+def _gateway(settings: Settings) -> tuple[Component, ...]:
+    gateway = settings.gateway
+    if not gateway.listen:
+        return ()
+    # It is the part that strangers reach, so it hears nothing else of the farm than it needs.
+    told = {name: value for name, value in gateway.model_dump(mode="json").items() if value is not None}
+    environment = {"FARM_HOME": str(settings.home)}
+    environment |= {f"FARM_GATEWAY__{name.upper()}": str(value) for name, value in told.items()}
+    return (
+        Component(
+            name="gateway",
+            command=(sys.executable, "-m", "coordinator.gateway"),
+            folder=settings.home / "gateway",
+            environment=environment,
+            is_ready=lambda: is_listening(gateway.listen, gateway.port),
+            address=settings.gateway_url,
+        ),
     )
 
 

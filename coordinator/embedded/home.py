@@ -17,7 +17,7 @@ class Home:
     def at(cls, root: Path) -> Home:
         """The home at `root`, made where it does not exist. Raises Invalid where it cannot be."""
         home = cls(root.absolute())
-        for folder in (home.root, home.logs, home.keys, home.valkey, home.seaweed):
+        for folder in (home.root, home.logs, home.keys, home.valkey, home.seaweed, home.gateway):
             try:
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             except OSError as error:
@@ -42,6 +42,11 @@ class Home:
     @property
     def seaweed(self) -> Path:
         return self.root / "seaweed"
+
+    @property
+    def gateway(self) -> Path:
+        """The working folder of the gateway; empty."""
+        return self.root / "gateway"
 
     @property
     def pictures(self) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from functools import cache
 
 from common.client.http import FarmHttp
@@ -9,7 +10,7 @@ from common.errors import FarmError
 from common.settings import Settings
 from common.states import NodeState
 from common.views import NodeView
-from coordinator.embedded.addresses import local_url
+from coordinator.embedded.addresses import ANY, LOOPBACK, local_url
 
 #: States of a node whose process is not heard of.
 _AWAY = (NodeState.LOST, NodeState.OFFLINE)
@@ -19,6 +20,16 @@ def is_healthy(settings: Settings) -> bool:
     try:
         _api(local_url(settings)).send("GET", "/healthz")
     except FarmError:
+        return False
+    return True
+
+
+def is_listening(listen: str, port: int) -> bool:
+    """Whether something listens there."""
+    host = LOOPBACK if listen == ANY else listen
+    try:
+        socket.create_connection((host, port), timeout=2).close()
+    except OSError:
         return False
     return True
 

@@ -7,6 +7,7 @@ from fastapi import APIRouter
 from common.access_messages import (
     Access,
     AccessRequest,
+    Admission,
     Challenge,
     IssuedInvitation,
     KeyRotation,
@@ -33,6 +34,15 @@ async def access(request: AccessRequest, farm: TheFarm) -> Access:
     for this node, or was revoked. 409: another key has the name.
     """
     return await farm.threads.reports.run(farm.node_access.give, request)
+
+
+@router.get("/access", dependencies=[allow("node")])
+async def admission(farm: TheFarm, caller: TheCaller) -> Admission:
+    """Return to which node an access token belongs, as the gateway asks before it reads a call.
+
+    409: the farm has no keys, so it has no gateway.
+    """
+    return farm.admission(caller)
 
 
 @router.post("/nodes/{node_id}/key", dependencies=[allow("node")])

@@ -129,6 +129,7 @@ BODIES: dict[str, Any] = {
     },
     "POST /v1/nodes/{node_id}/leave": {"incarnation": INCARNATION},
     "POST /v1/nodes/{node_id}/orders": {"incarnation": INCARNATION, "wait_s": 0},
+    "POST /v1/nodes/{node_id}/park": {"beat": {"incarnation": INCARNATION}, "turn": "0" * 32, "wait_s": 0},
     "POST /v1/claims": {**_WHO, "ticket": TICKET, "wait_s": 0},
     "POST /v1/batches/{batch_id}/grants": _GRANT,
     "POST /v1/batches/{batch_id}/pass/grants": {"requests": [_GRANT]},

@@ -17,13 +17,13 @@ _NODE = [allow("node")]
 
 
 @router.get("/addresses", dependencies=[allow("join")])
-async def addresses(farm: TheFarm) -> messages.Addresses:
+async def addresses(request: Request, farm: TheFarm) -> messages.Addresses:
     """Return where nodes connect to besides the API, so that a machine can check its network."""
-    return farm.addresses()
+    return farm.addresses(gateway=_by_gateway(request))
 
 
 @router.post("/nodes", dependencies=_NODE, status_code=201)
-async def join(node: messages.Join, farm: TheFarm, caller: TheCaller) -> messages.Joined:
+async def join(node: messages.Join, request: Request, farm: TheFarm, caller: TheCaller) -> messages.Joined:
     """Join the farm as a new incarnation; leases of earlier incarnations close as vanished.
 
     Owner, lanes and terms are those of its invitation; a node that joined by the node key says them.
@@ -31,7 +31,8 @@ async def join(node: messages.Join, farm: TheFarm, caller: TheCaller) -> message
     name since it joined.
     """
     must_be(caller, node.name)
-    return await farm.threads.reports.run(farm.join, node)
+    takes_tickets = not _by_gateway(request)
+    return await farm.threads.reports.run(farm.join, node, takes_tickets=takes_tickets)
 
 
 @router.post("/nodes/{node_id}/beats", dependencies=_NODE)
@@ -90,6 +91,19 @@ async def listen(
     must_be(caller, node_id)
     must_hold(caller, listen.batch_id or "", listen.token or "")
     return await farm.orders.answer(node_id, listen, hung_up=request.receive)
+
+
+@router.post("/nodes/{node_id}/park", dependencies=_NODE)
+async def park(
+    node_id: str, park: messages.Park, request: Request, farm: TheFarm, caller: TheCaller
+) -> messages.ParkAnswer:
+    """Wait for work and orders by one call, without a ticket: as a heartbeat, an order call and a claim.
+
+    Returns a lease, or an order as soon as it differs from `known`, or after `wait_s` why there is no work.
+    A newer call from the node ends this one. 410: the incarnation has ended; join again.
+    """
+    must_be(caller, node_id)
+    return await farm.park(node_id, park, hung_up=request.receive)
 
 
 @router.post("/claims", dependencies=_NODE)
@@ -173,3 +187,7 @@ async def close(batch_id: str, close: messages.Close, farm: TheFarm, caller: The
     """Close the batch; shots that were not reported return to the backlog. Idempotent."""
     must_hold(caller, batch_id, close.token)
     return await farm.close_batch(batch_id, close)
+
+
+def _by_gateway(request: Request) -> bool:
+    return messages.GATEWAY_HEADER in request.headers

@@ -24,10 +24,23 @@ _KEEP_ALIVE_S = 15
 HEAD_S, BODY_S = 20.0, 30.0
 
 
+#: Bytes of the head of a request.
+HEAD_BYTES = 64 * 2**10
+
+
 class PatientProtocol(HttpToolsProtocol):
-    """Closes connections whose callers begin a request and do not go on with it."""
+    """Closes connections whose callers begin a request and do not go on with it, or send an endless head."""
 
     _patience: asyncio.TimerHandle | None = None
+    #: Bytes of a head that is not complete; None while there is none.
+    _head: int | None = 0
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self._head is not None:
+            self._head += len(data)
+            if self._head > HEAD_BYTES:
+                self.transport.close()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -39,10 +52,12 @@ class PatientProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
+        self._head = 0
         self._wait(HEAD_S)
 
     def on_headers_complete(self) -> None:
         super().on_headers_complete()
+        self._head = None
         self._wait(BODY_S)
 
     def on_body(self, body: bytes) -> None:

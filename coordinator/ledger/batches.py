@@ -46,21 +46,23 @@ class Batches:
     rules: Rules
 
     def claim(
-        self, claim: Claim, *, ticket_lane: str, ticket_class: int, waited: bool = False
+        self, claim: Claim, *, ticket_lane: str | None, ticket_class: int = 0, waited: bool = False
     ) -> ClaimAnswer:
         """Compose a batch for a node, or return the reason why there is none.
+
+        Without a lane the claim is one of a node that takes no tickets, for each of its lanes.
 
         The same ticket from the same incarnation gets the same lease again; a new one returns the batch that
         the node held, unless it has `waited` since it was first seen. Raises Gone for an older incarnation,
         Forbidden for a ticket of another lane or class, Conflict for a ticket that has been used.
         """
         with self.transactions.write() as write:
-            node = claimer(write, claim, ticket_lane, ticket_class)
+            node, lanes = claimer(write, claim, ticket_lane, ticket_class)
             lease, holds = recall(write, claim)
             if lease is not None:
                 return ClaimAnswer(lease=lease)
             if waited or not holds:
-                return compose(write, self.rules, claim, node, ticket_lane)
+                return compose(write, self.rules, claim, node, lanes)
             # A batch that the node has forgotten is in the backlog, where `compose` looks, after a commit.
             end_held(write, self.rules, claim.node_id, BatchEvent.RELEASED)
         return self.claim(claim, ticket_lane=ticket_lane, ticket_class=ticket_class, waited=True)

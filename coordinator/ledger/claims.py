@@ -45,16 +45,16 @@ from coordinator.scheduling.shortlist import next_work
 from coordinator.scheduling.work import Line, Lot
 
 
-def claimer(write: Write, claim: Claim, lane: str, vram_class: int) -> Row[Any]:
-    """The node that claims. Raises as `Batches.claim` does."""
+def claimer(write: Write, claim: Claim, lane: str | None, vram_class: int) -> tuple[Row[Any], Sequence[str]]:
+    """The node that claims, and the lanes whose work it may get. Raises as `Batches.claim` does."""
     node = node_row(write.connection, claim.node_id, claim.incarnation)
     lanes = served_lanes(node, write.lanes)
-    if lane not in lanes or vram_class != node.vram_class:
+    if lane is not None and (lane not in lanes or vram_class != node.vram_class):
         raise WrongTicket(
             f"the ticket is for lane {lane} and {vram_class} GB cards; "
             f"node {node.id} serves {', '.join(lanes)} with {node.vram_class} GB"
         )
-    return node
+    return node, lanes if lane is None else [lane]
 
 
 def recall(write: Write, claim: Claim) -> tuple[Lease | None, bool]:
@@ -87,9 +87,14 @@ def _again(write: Write, claim: Claim, batch: Row[Any]) -> Lease:
     return _lease(batch._asdict(), ordered, len(ordered) + part)
 
 
-def compose(write: Write, rules: Rules, claim: Claim, node: Row[Any], lane: str) -> ClaimAnswer:
-    """A batch for this node, or the reason why there is none."""
-    answer = _composed(write, rules, claim, hear(write, node, **_loaded(claim)), node, lane)
+def compose(write: Write, rules: Rules, claim: Claim, node: Row[Any], lanes: Sequence[str]) -> ClaimAnswer:
+    """A batch for this node from the first of these lanes that has one, or the reason why there is none."""
+    state = hear(write, node, **_loaded(claim))
+    answer = ClaimAnswer(nothing=Nothing(reason=f"node {node.id} serves no lane"))
+    for lane in lanes:
+        answer = _composed(write, rules, claim, state, node, lane)
+        if answer.lease is not None:
+            break
     if answer.lease is None:
         # A lease moves the node, with the same values.
         record(write, node.id, **_loaded(claim))

@@ -7,7 +7,7 @@ says that it commits in chunks. One process writes; all of them are thread-safe.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from dataclasses import replace
 
 from common.views import Explanation
@@ -89,14 +89,15 @@ class Ledger:
             now = self.transactions.clock()
             return explain(connection, backlog, self.rules, subject, version, now=now, owner=owner)
 
-    def sweep(self) -> Swept:
+    def sweep(self, there: Set[str] = frozenset()) -> Swept:
         """Expire leases, detect lost nodes, repeat requests to ingest. Call it every `timing.sweep_s`.
 
+        Nodes that are `there` are not lost, whenever they were heard.
         Rows without a valid transition remain unchanged, are returned, and do not affect other rows.
         """
         stuck = self.jobs.cancel_broken_off()
         with self.transactions.write() as write:
-            swept = sweep.sweep(write, self.rules, self._grace)
+            swept = sweep.sweep(write, self.rules, self._grace, there)
         self._grace.swept(write.now)
         if swept.incident_over:
             self.rules.incident.close()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -68,7 +68,7 @@ class Grace:
         self.last = now
 
 
-def sweep(write: Write, rules: Rules, grace: Grace) -> Swept:
+def sweep(write: Write, rules: Rules, grace: Grace, there: Container[str] = ()) -> Swept:
     """See `Ledger.sweep`."""
     if grace.clock_set_back(write.now):
         _bring_back(write, rules)
@@ -84,7 +84,7 @@ def sweep(write: Write, rules: Rules, grace: Grace) -> Swept:
     _trust_again(write, rules, stuck, incident_over=incident_over)
     again, unanswered = _unsettled(write, rules)
     expired = _expire(write, rules, stuck) if leases_may_expire else []
-    lost = _mark_lost(write, rules, stuck) if leases_may_expire else []
+    lost = _mark_lost(write, rules, stuck, there) if leases_may_expire else []
     return Swept(
         expired=tuple(expired),
         lost=tuple(lost),
@@ -147,12 +147,14 @@ def _expire(write: Write, rules: Rules, stuck: list[Stuck]) -> list[str]:
     return expired
 
 
-def _mark_lost(write: Write, rules: Rules, stuck: list[Stuck]) -> list[str]:
+def _mark_lost(write: Write, rules: Rules, stuck: list[Stuck], there: Container[str]) -> list[str]:
     counted_on = nodes.c.state.in_(NODE.sources(NodeEvent.SILENT))
     silent = nodes.c.seen_at < write.now - rules.timing.lease_s
     reason = f"no heartbeat for {rules.timing.lease_s:.0f} s"
     lost = []
     for node in write.connection.execute(select(nodes.c.id, nodes.c.state).where(counted_on, silent)).all():
+        if node.id in there:
+            continue
         # A lost node goes into quarantine only during its self-test.
         again = {"distrusted_at": write.now} if node.state == NodeState.SELFTEST else {}
         with _apart(write, stuck, f"node {node.id}", node.id):

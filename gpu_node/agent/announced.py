@@ -6,10 +6,12 @@ URLs for files come with each call of the farm. A hostile one could send the nod
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
 
 import httpx
 
 from common.errors import Invalid
+from common.messages import RELAY_PATH
 from common.public_addresses import is_public
 
 #: Headers of presigned PUTs: all that a store needs to know of an upload.
@@ -26,6 +28,12 @@ class Announced:
     def __init__(self, farm: str) -> None:
         self._farm = httpx.URL(farm)
         self._store = self._farm
+        #: Tells the access token of this node, if the farm relays.
+        self._token: Callable[[], str] | None = None
+
+    def relay(self, token: Callable[[], str]) -> None:
+        """From now on let the farm call its store: it asks for the node's access `token`."""
+        self._token = token
 
     def announce(self, store: str) -> None:
         """Use this store from now on. Raises Invalid for what is no web address."""
@@ -34,10 +42,16 @@ class Announced:
             raise Invalid(
                 f"the farm announced the store {store!r}: its operator must set an http:// or https:// URL"
             )
-        self._store = url
+        self._store, self._token = url, None
 
     def check(self, request: httpx.Request) -> None:
         """Before each call of the store. Raises ForeignAddress."""
+        if self._token is not None:
+            request.headers["Authorization"] = f"Bearer {self._token()}"
+            path = self._farm.raw_path.rstrip(b"/") + RELAY_PATH.encode() + request.url.raw_path
+            request.url = self._farm.copy_with(raw_path=path)
+            request.headers["Host"] = self._farm.netloc.decode()
+            return
         place = _place(request.url)
         if place == _place(self._farm):
             return

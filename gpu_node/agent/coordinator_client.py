@@ -13,9 +13,10 @@ from common.access_messages import Access, Challenge
 from common.catalog import ServedCatalog
 from common.client.call import ApiCall
 from common.client.http import FarmHttp
-from common.errors import FarmError, Forbidden, Unauthorised, Unavailable
+from common.errors import FarmError, Forbidden, TooMany, Unauthorised, Unavailable
 from common.views import NodeWish
 from gpu_node.credentials import Credentials
+from gpu_node.pinned import PinnedContext
 
 #: Seconds for an answer that needs no waiting.
 _TIMEOUT_S = 10.0
@@ -30,8 +31,10 @@ _GOODBYE_S = 2.0
 class Coordinator(FarmHttp):
     """Calls raise Unavailable while there is no answer or one of 5xx, and may be repeated then."""
 
-    def __init__(self, url: str, key: str = "", credentials: Credentials | None = None) -> None:
-        """With `credentials`, calls are those of a node; otherwise with `key`.
+    def __init__(
+        self, url: str, key: str = "", credentials: Credentials | None = None, *, pin: str = ""
+    ) -> None:
+        """With `credentials`, calls are those of a node; otherwise with `key`. `pin`: of the farm's server.
 
         Raises Invalid for what is no URL, or cannot be a key.
         """
@@ -40,11 +43,17 @@ class Coordinator(FarmHttp):
             messages.VERSION_HEADER: version("shotfarm"),
             messages.PROTOCOL_HEADER: str(messages.PROTOCOL),
         }
-        super().__init__(url, key, given_as="--farm", timeout_s=_TIMEOUT_S, headers=speaks)
+        judge = PinnedContext(pin) if pin else None
+        super().__init__(url, key, given_as="--farm", timeout_s=_TIMEOUT_S, headers=speaks, verify=judge)
         self._credentials = credentials
         self._token = ""
         #: Held while a token is asked for.
         self._proving = threading.Lock()
+
+    @property
+    def token(self) -> str:
+        """The access token of this node, as the last call had it."""
+        return self._token
 
     def catalog(self) -> ServedCatalog:
         """The farm's catalog as it is now."""
@@ -67,6 +76,10 @@ class Coordinator(FarmHttp):
 
     def heartbeat(self, node_id: str, beat: messages.Heartbeat) -> messages.HeartbeatAnswer:
         return self.post(messages.HeartbeatAnswer, f"/v1/nodes/{node_id}/beats", beat)
+
+    def park(self, node_id: str, park: messages.Park) -> messages.ParkAnswer:
+        """Returns when there is work or another order, at the latest after `park.wait_s`."""
+        return self.post(messages.ParkAnswer, f"/v1/nodes/{node_id}/park", park, park.wait_s + _TIMEOUT_S)
 
     def listen(self, node_id: str, listen: messages.Listen) -> messages.HeartbeatAnswer:
         """Returns when there is something else to do, at the latest after `listen.wait_s`."""
@@ -173,9 +186,9 @@ class Coordinator(FarmHttp):
         try:
             return super()._content(call)
         except FarmError as error:
-            if error.status < 500:
+            if error.status < 500 and not isinstance(error, TooMany):
                 raise
-            # A fault of the farm is its operator's to mend; the node waits.
+            # A fault of the farm is its operator's to mend, and a limit is over in time; the node waits.
             raise Unavailable(str(error)) from error
 
     def _wish(self, node_id: str, verb: str, reason: str = "") -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import ssl
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -22,6 +23,7 @@ from gpu_node.agent.bandwidth import Bandwidth
 from gpu_node.agent.coordinator_client import Coordinator
 from gpu_node.agent.progress import ActiveBatch
 from gpu_node.agent.retry import pauses, retry_until
+from gpu_node.pinned import PinnedContext
 from gpu_node.protocol import Image
 
 log = logging.getLogger(__name__)
@@ -273,16 +275,20 @@ class Deliverer:
         return answer
 
 
-def open_store_client(announced: Announced | None = None, bandwidth: Bandwidth | None = None) -> httpx.Client:
+def open_store_client(
+    announced: Announced | None = None, bandwidth: Bandwidth | None = None, *, pin: str = ""
+) -> httpx.Client:
     """For presigned URLs that lead where the farm `announced`, within a `bandwidth`; None: for any.
 
-    A proxy of the environment is used, but never leads back to this machine.
+    `pin`: of a farm that relays. A proxy of the environment is used, but never leads back to this machine.
     """
-    direct = {f"all://{host}": httpx.HTTPTransport() for host in ("127.0.0.1", "localhost", "[::1]")}
+    judge: ssl.SSLContext | bool = PinnedContext(pin) if pin else True
+    local = ("127.0.0.1", "localhost", "[::1]")
+    direct = {f"all://{host}": httpx.HTTPTransport(verify=judge) for host in local}
     hooks: dict[str, list[Callable[..., Any]]] = {"request": [], "response": []}
     if announced is not None:
         hooks["request"].append(announced.check)
     if bandwidth is not None:
         hooks["request"].append(bandwidth.slow_upload)
         hooks["response"].append(bandwidth.slow_download)
-    return httpx.Client(timeout=_TIMEOUT, mounts=direct, event_hooks=hooks)
+    return httpx.Client(timeout=_TIMEOUT, mounts=direct, event_hooks=hooks, verify=judge)

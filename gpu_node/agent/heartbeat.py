@@ -22,6 +22,8 @@ log = logging.getLogger(__name__)
 class HeartbeatThread:
     """Beats every `joined.heartbeat_s` while it is entered, and at once where that is urgent.
 
+    A node that parks beats while it has a batch.
+
     A coordinator that does not answer changes nothing: the batch goes on, since only the coordinator can
     tell that a lease is over, and what a late node says is refused by its token.
     """
@@ -55,6 +57,9 @@ class HeartbeatThread:
             self.progress.urgent.clear()
             if self._ending.is_set():
                 return
+            if self.progress.batch is None and not self.joined.broker_url:
+                # Its parked call stands for it.
+                continue
             try:
                 self._beat()
             except Unavailable as error:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import queue
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -17,8 +16,9 @@ from gpu_node.agent.heartbeat import HeartbeatThread
 from gpu_node.agent.intake import Intake
 from gpu_node.agent.orders import Listener, Steering
 from gpu_node.agent.owner_watch import OwnerWatch
+from gpu_node.agent.parking import Parking
 from gpu_node.agent.progress import Progress
-from gpu_node.agent.retry import retry_until
+from gpu_node.agent.retry import held_until, retry_until
 from gpu_node.agent.trials import Trials
 
 log = logging.getLogger(__name__)
@@ -29,8 +29,6 @@ _BEFORE_PASSES = ("load", "encode")
 _REST_S = 2.0
 #: Seconds between looks at the other nodes of the machine.
 _SHARE_S = 5.0
-#: Seconds between looks at the signal to stop while a claim waits.
-_LOOK_S = 0.2
 
 
 class Node:
@@ -52,6 +50,8 @@ class Node:
         self._join_message = join
         self._progress = progress
         self._stopping = context.stopping
+        #: What gets it work now.
+        self._intake: Intake | Parking | None = None
         #: Nodes on this machine when it joined.
         self._nodes = 1
         #: Why the last claim that got nothing did.
@@ -77,7 +77,7 @@ class Node:
     def stop(self) -> None:
         """Finish the running pass, hand the rest back, end. From a signal handler or any thread."""
         self._stopping.set()
-        Intake.stop()
+        self._take_no_more()
         batch = self._progress.batch
         if batch is not None and batch.phase in _BEFORE_PASSES:
             batch.give_up("the node stops")
@@ -99,32 +99,40 @@ class Node:
         self._join_message = self._join_message.model_copy(update={**offered, "card": facts})
         joined = retry_until(self._stopping, lambda: self._context.coordinator.join(self._join_message))
         if joined is not None:
-            check_broker(joined.broker_url)
+            if joined.broker_url:
+                check_broker(joined.broker_url)
             addresses = retry_until(self._stopping, self._context.coordinator.addresses)
             if addresses is None:
                 return joined
-            self._context.announced.announce(addresses.store)
+            if addresses.store:
+                self._context.announced.announce(addresses.store)
+            else:
+                self._context.announced.relay(lambda: self._context.coordinator.token)
             self._join_message = self._join_message.model_copy(update={"again": True})
             self._progress.joined()
-            queues = ", ".join(joined.queues)
             if joined.note:
                 log.warning("%s", joined.note)
-            log.info("joined as %s (%s GB), serving %s", joined.node_id, joined.vram_class, queues)
+            serving = f"serving {', '.join(joined.queues)}" if joined.queues else "through the gateway"
+            log.info("joined as %s (%s GB), %s", joined.node_id, joined.vram_class, serving)
         return joined
 
     def _serve(self, joined: Joined) -> None:
-        """Take tickets until the node stops or its incarnation is over."""
+        """Work until the node stops or its incarnation is over."""
         self._context.engine.start()
 
         def over(why: str) -> None:
             log.warning("%s; rejoining", why)
-            Intake.stop()
+            self._take_no_more()
 
         steering = Steering(self._progress, self._context.engine, over)
         shared = (self._context.coordinator, joined, self._progress, steering)
-        # Before anybody listens: whoever hears at once that the incarnation is over stops this intake.
-        intake = Intake(joined.broker_url, joined.queues, joined.node_id)
         offers = self._context.offers
+        # Before anybody listens: whoever hears at once that the incarnation is over stops this intake.
+        intake = self._intake = (
+            Intake(joined.broker_url, joined.queues, joined.node_id)
+            if joined.broker_url
+            else Parking(*shared, offers, self._log_idle)
+        )
         with (
             HeartbeatThread(*shared, offers),
             Listener(*shared) as listener,
@@ -136,9 +144,20 @@ class Node:
             def take(ticket: str) -> None:
                 self._take(ticket, joined, steering, listener)
 
-            if not self._stopping.is_set() and not intake.run(take):
+            def work(lease: Lease) -> None:
+                self._work(lease, joined, steering, listener)
+
+            if self._stopping.is_set():
+                return
+            if isinstance(intake, Parking):
+                intake.run(work)
+            elif not intake.run(take):
                 log.warning("cannot take tickets from the broker; rejoining in %.0f s", _REST_S)
                 self._stopping.wait(_REST_S)
+
+    def _take_no_more(self) -> None:
+        if self._intake is not None:
+            self._intake.stop()
 
     @contextmanager
     def _sharing(self) -> Iterator[None]:
@@ -160,7 +179,7 @@ class Node:
         if self._progress.batch is not None or self._context.share.nodes == self._nodes:
             return False
         log.info("the nodes of this machine are others; rejoining with a new part of its memory")
-        Intake.stop()
+        self._take_no_more()
         return True
 
     def _take(self, ticket: str, joined: Joined, steering: Steering, listener: Listener) -> None:
@@ -205,28 +224,14 @@ class Node:
             loaded_loras=tuple(lora.name for lora in held.loras) if held else (),
             wait_s=joined.claim_wait_s,
         )
-        answers: queue.SimpleQueue[ClaimAnswer | FarmError | None] = queue.SimpleQueue()
+        answer = held_until(self._stopping, lambda: self._context.coordinator.claim(claim))
+        if answer is None:
+            return None
+        self._log_idle(answer)
+        return answer.lease
 
-        def ask() -> None:
-            try:
-                answers.put(retry_until(self._stopping, lambda: self._context.coordinator.claim(claim)))
-            except FarmError as error:
-                answers.put(error)
-
-        # On a thread of its own, since a node that stops does not wait for the answer.
-        threading.Thread(target=ask, name="claim", daemon=True).start()
-        while not self._stopping.is_set():
-            with suppress(queue.Empty):
-                answer = answers.get(timeout=_LOOK_S)
-                if isinstance(answer, FarmError):
-                    raise answer
-                if answer is not None and answer.nothing is not None:
-                    self._log_idle(answer.nothing.reason)
-                return answer.lease if answer is not None else None
-        return None
-
-    def _log_idle(self, why: str) -> None:
+    def _log_idle(self, answer: ClaimAnswer) -> None:
         """Log why there is no work, once until it changes."""
-        if why != self._nothing:
-            self._nothing = why
-            log.info("no work: %s", why)
+        if answer.nothing is not None and answer.nothing.reason != self._nothing:
+            self._nothing = answer.nothing.reason
+            log.info("no work: %s", self._nothing)

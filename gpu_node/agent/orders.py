@@ -118,8 +118,13 @@ class Listener:
         self._steering.close()
 
     def attend(self) -> None:
-        """Listen for the active batch now, or for none; the coordinator ends the call about another."""
+        """Listen for the active batch now, or for none; the coordinator ends the call about another.
+
+        A node that parks hears its orders where it waits for work.
+        """
         batch = self._progress.batch
+        if batch is None and not self._joined.broker_url:
+            return
         threading.Thread(target=self._run, args=(batch,), name="listener", daemon=True).start()
 
     def _run(self, batch: ActiveBatch | None) -> None:
@@ -128,7 +133,7 @@ class Listener:
             pause_s = _BREATH_S
             try:
                 answer = self._coordinator.listen(self._joined.node_id, self._call(batch, known))
-                _log_orders(answer, known)
+                log_orders(answer, known)
                 known = answer
                 self._steering.obey(batch, known)
             except OVER as error:
@@ -151,7 +156,7 @@ class Listener:
         )
 
 
-def _log_orders(answer: HeartbeatAnswer, known: HeartbeatAnswer) -> None:
+def log_orders(answer: HeartbeatAnswer, known: HeartbeatAnswer) -> None:
     """Log what is new in an answer."""
     if (answer.order, answer.reason) != (known.order, known.reason):
         log.info("received order: %s%s", answer.order, f" ({answer.reason})" if answer.reason else "")

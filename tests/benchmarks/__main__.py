@@ -20,6 +20,7 @@ from tests.benchmarks import (
     fleet,
     ledger,
     orders,
+    parked,
     planning,
     polls,
     scheduling,
@@ -41,6 +42,7 @@ BENCHMARKS = {
     "orders": orders,
     "streams": streams,
     "fleet": fleet,
+    "parked": parked,
     "polls": polls,
 }
 #: Columns of what is printed: benchmark, figure, measured, wanted, times as good, verdict.

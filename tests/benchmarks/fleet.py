@@ -107,7 +107,7 @@ def _percentile(seconds: list[float], percent: int) -> float:
 
 def met(nodes: int, *, seconds: float) -> Course:
     """What so many nodes meet at a coordinator on PostgreSQL and Valkey that has nothing else to do."""
-    with tempfile.TemporaryDirectory() as folder, _coordinator(Path(folder)) as coordinator:
+    with tempfile.TemporaryDirectory() as folder, coordinator_process(Path(folder)) as coordinator:
         settings = coordinator.settings
         with FarmClient(settings.api_url, _KEYS["operator"]) as operator:
             # Twice of what is rendered, and what all nodes hold.
@@ -135,7 +135,7 @@ async def _course(coordinator: Coordinator, nodes: int, seconds: float) -> Cours
 
 
 @contextmanager
-def _coordinator(folder: Path) -> Iterator[Coordinator]:
+def coordinator_process(folder: Path) -> Iterator[Coordinator]:
     """A process with keys, PostgreSQL and Valkey of its own; its store stays empty."""
     with running_postgres() as socket, running_valkey(folder / "valkey") as valkey:
         given: dict[str, Any] = {

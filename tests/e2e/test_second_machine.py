@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -14,37 +13,11 @@ import pytest
 
 from tests.e2e.conftest import CARDS, furnish
 from tests.e2e.farmhouse import Farmhouse
+from tests.e2e.machines import IP, NEEDS_ROOT, other_machine
 from tests.programs import program
-from tests.require import require_program
 
-IP = str(require_program("ip", "install iproute2", "/usr/sbin", "/sbin"))
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(os.geteuid() != 0, reason="only root may make a network namespace"),
-]
+pytestmark = [pytest.mark.slow, NEEDS_ROOT]
 _NODE = program("farm-node")
-
-
-@contextmanager
-def other_machine() -> Iterator[tuple[str, str]]:
-    """A namespace, and the address at which it reaches this machine; nothing else of it is reached."""
-    name, net = f"farm{os.getpid()}", f"10.213.{os.getpid() % 250}"
-    here, there = f"fa{os.getpid()}", f"fb{os.getpid()}"
-
-    def ip(*arguments: str) -> None:
-        subprocess.run([IP, *arguments], check=True)
-
-    ip("netns", "add", name)
-    try:
-        ip("link", "add", here, "type", "veth", "peer", "name", there, "netns", name)
-        ip("addr", "add", f"{net}.1/30", "dev", here)
-        ip("link", "set", here, "up")
-        ip("-n", name, "addr", "add", f"{net}.2/30", "dev", there)
-        ip("-n", name, "link", "set", there, "up")
-        yield name, f"{net}.1"
-    finally:
-        # Takes the pair of interfaces along.
-        ip("netns", "delete", name)
 
 
 @contextmanager

@@ -29,7 +29,10 @@ ROLES = ("operator", "ingest")
 NODES = {"node": "node-1", "other": "other"}
 JSON = {"content-type": "application/json"}
 #: Waits are short: a claim that is answered at once says as much.
-HASTY = Timing(heartbeat_s=0.05, claim_wait_s=0.05, image_wait_s=0.05, sweep_s=0.4, lease_s=60, stream_s=0.05)
+HASTY = Timing(
+    heartbeat_s=0.05, claim_wait_s=0.05, park_wait_s=0.05, image_wait_s=0.05, sweep_s=0.4, lease_s=60,
+    stream_s=0.05,
+)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,8 +140,8 @@ def caller(operation: Operation) -> str:
         return "ingest"
     if (
         path.startswith(("/v1/claims", "/v1/batches"))
-        or path.endswith(("/beats", "/leave", "/orders", "/key"))
-        or (path, operation.method) == ("/v1/nodes", "post")
+        or path.endswith(("/beats", "/leave", "/orders", "/park", "/key"))
+        or (path, operation.method) in (("/v1/nodes", "post"), ("/v1/access", "get"))
     ):
         return "node"
     return "operator"

@@ -18,6 +18,7 @@ from common.messages import (
     Heartbeat,
     Join,
     Message,
+    Park,
     Report,
     Spent,
     Verdict,
@@ -60,8 +61,8 @@ def scene(request: pytest.FixtureRequest) -> Scene:
 
 
 MESSAGES = (
-    "beat", "grant", "delivered", "failed", "take", "verdict", "close", "submit", "priority", "claim", "join",
-    "key", "limits", "rotation",
+    "beat", "grant", "delivered", "failed", "take", "verdict", "close", "submit", "priority", "claim", "park",
+    "join", "key", "limits", "rotation",
 )  # fmt: skip
 
 
@@ -84,6 +85,7 @@ def messages(scene: Scene) -> list[tuple[str, str, Message]]:
     close = Close(token=lease.token, outcome="finished", failure="x", message="m", load=spent, spent=spent)
     order = Submit(manifest=MANIFEST, source="s", name="n", owner="o", random_seed=1, expected=4)
     claim = Claim(ticket=SIGNER.issue("public", 8).text, loaded_loras=("a",), wait_s=0.0, **who)
+    park = Park(beat=Heartbeat(incarnation=joined.incarnation), turn="0" * 32, wait_s=0.0)
     join = Join(
         name="other", card=card(8), models=("m",), loras=("a",), missing_recipes={"m": ("r",)}, process="p"
     )
@@ -104,6 +106,7 @@ def messages(scene: Scene) -> list[tuple[str, str, Message]]:
         ("operator", "/v1/jobs", order),
         ("operator", f"/v1/jobs/{scene.job}/priority", Priority(priority=3)),
         ("node", "/v1/claims", claim),
+        ("node", f"/v1/nodes/{joined.node_id}/park", park),
         ("other", "/v1/nodes", join),
         ("operator", "/v1/keys", key),
         (

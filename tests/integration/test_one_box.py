@@ -61,7 +61,7 @@ def verified(folder: Path, changed: str = "") -> str:
 
 
 def test_systemd_understands_every_line(tmp_path: Path) -> None:
-    assert len(UNITS) == 3
+    assert len(UNITS) == 4
     assert verified(tmp_path) == "0"
 
 

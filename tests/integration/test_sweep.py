@@ -40,7 +40,7 @@ def test_an_upload_that_was_stored_before_ingest_died_is_not_given_up(
     assert store.create(key, b"picture", content_type="image/png", metadata=told)
 
     bench.clock.now += TIMING.ingest_again_s + 1
-    sweeper = Sweeper(bench.ledger, Publisher(valkey_server.url), store)
+    sweeper = Sweeper(bench.ledger, Publisher(valkey_server.url), store, frozenset)
     sweeper.sweep()
     sweeper.ask_again()
 

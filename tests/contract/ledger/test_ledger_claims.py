@@ -46,6 +46,24 @@ def test_the_same_ticket_of_the_same_incarnation_gives_the_same_lease(bench: Ben
     assert len(bench.rows(batches)) == 1
 
 
+def test_a_node_without_tickets_gets_work_of_any_of_its_lanes_once(bench: Bench) -> None:
+    bench.submit(placed(4), lane="studio")
+    node, other = bench.join(lanes=("public", "studio")), bench.join("other", lanes=())
+    claim = Claim(node_id="node", incarnation=node.joined.incarnation, ticket="node/1")
+
+    first = bench.ledger.batches.claim(claim, ticket_lane=None)
+    again = bench.ledger.batches.claim(claim, ticket_lane=None)
+
+    assert first.lease is not None
+    assert first == again
+    assert [row.lane for row in bench.rows(batches)] == ["studio"]
+    idle = claim.model_copy(update={"node_id": "other", "ticket": "other/1"})
+    nothing = bench.ledger.batches.claim(idle, ticket_lane=None).nothing
+    assert nothing is not None
+    assert nothing.reason == "node other serves no lane"
+    assert other.joined.incarnation == idle.incarnation
+
+
 def test_a_ticket_is_spent_by_its_first_claim(bench: Bench) -> None:
     bench.submit(placed(8))
     node, other = bench.join(), bench.join("other")

@@ -161,6 +161,17 @@ def test_a_node_that_leaves_sheds_neither_a_pause_nor_distrust(bench: Bench) -> 
         assert bench.node_state() == state
 
 
+def test_a_node_whose_call_is_held_is_not_lost(bench: Bench) -> None:
+    parked, silent = bench.join("parked"), bench.join("silent")
+    bench.let_pass(TIMING.grace_s, parked, silent)
+    for _ in range(int(TIMING.lease_s / TIMING.sweep_s) + 1):
+        assert bench.ledger.sweep({"parked"}).lost == ()
+        bench.clock.now += TIMING.sweep_s
+
+    assert bench.ledger.sweep({"parked"}).lost == ("silent",)
+    assert bench.ledger.sweep().lost == ("parked",)
+
+
 def test_a_node_that_is_lost_cannot_be_resumed_but_joins_again(bench: Bench) -> None:
     bench.past_the_grace()
     node = bench.join()

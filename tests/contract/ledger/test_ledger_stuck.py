@@ -27,7 +27,7 @@ def _put(bench: Bench, table: Table, subject: str, state: str) -> None:
 @pytest.fixture
 def sweeper(bench: Bench, tmp_path: Path, valkey_server: ValkeyServer) -> Sweeper:
     store = DirectoryStore(tmp_path / "pictures", UrlSigner("secret", "http://farm.example"))
-    return Sweeper(bench.ledger, Publisher(valkey_server.url), store)
+    return Sweeper(bench.ledger, Publisher(valkey_server.url), store, frozenset)
 
 
 def test_a_batch_that_cannot_be_closed_keeps_no_other_from_expiring(bench: Bench) -> None:

@@ -83,12 +83,13 @@ NEEDS = {
     "GET /v1/audit": "admin",
     "POST /v1/keys/{name}/revoke": "admin",
     "GET /v1/addresses": "join",
+    "GET /v1/access": "node",
     "POST /v1/nodes": "node",
     "POST /v1/nodes/{node_id}/key": "node",
     "DELETE /v1/nodes/{node_id}/key": "node",
     **{
         f"POST /v1/nodes/{{node_id}}/{verb}": "node"
-        for verb in ("beats", "holdings", "leave", "measurements", "orders")
+        for verb in ("beats", "holdings", "leave", "measurements", "orders", "park")
     },
     "POST /v1/claims": "node",
     **{

@@ -1,0 +1,108 @@
+"""A card at somebody's home: behind a router, with one outbound port and no inbound one."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import yaml
+
+from coordinator.embedded.ports import is_free
+from tests.e2e.conftest import CARDS, furnish
+from tests.e2e.farmhouse import Farmhouse
+from tests.e2e.machines import IP, NEEDS_ROOT, machine_behind_nat
+from tests.programs import program
+
+pytestmark = [pytest.mark.slow, NEEDS_ROOT]
+_NODE = program("farm-node")
+#: Of this test alone; the router lets it through.
+PORT = 8443 + os.getpid() % 500
+
+
+class Home:
+    """The machine of somebody who lends a card."""
+
+    def __init__(self, machine: str, folder: Path) -> None:
+        self._enter = [IP, "netns", "exec", machine]
+        self.folder = folder
+        folder.mkdir()
+
+    def run(self, *arguments: str) -> str:
+        command = [*self._enter, _NODE, *arguments, "--name", "attic"]
+        return subprocess.run(command, cwd=self.folder, check=True, capture_output=True, text=True).stdout
+
+    def reaches(self, address: str, port: int) -> bool:
+        command = [*self._enter, "timeout", "1", "bash", "-c", f": < /dev/tcp/{address}/{port}"]
+        return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+    @contextmanager
+    def node(self, invitation: str) -> Iterator[subprocess.Popen[bytes]]:
+        card = str(CARDS / "rtx-4090.yaml")
+        command = [*self._enter, _NODE, "run", "--invite", invitation, "--card", card]
+        with self.log.open("w") as log:
+            node = subprocess.Popen(command, cwd=self.folder, stdout=log, stderr=log)
+        try:
+            yield node
+        finally:
+            node.kill()
+            node.wait()
+
+    @property
+    def log(self) -> Path:
+        return self.folder / "node.log"
+
+
+@pytest.fixture
+def near(house: Farmhouse, tiny_model: Path) -> Iterator[tuple[Farmhouse, Home, str]]:
+    """A farm that other machines reach by its gateway alone, a home, and the address of the farm there."""
+    furnish(house.folder, tiny_model, nodes=())
+    few = house.folder / "few.yaml"
+    few.write_text(few.read_text().replace("tiny-24", "mine").replace("tiny", "mine"))
+    with machine_behind_nat(PORT) as (machine, address):
+        settings = house.folder / "farm.yaml"
+        gateway = {"gateway": {"listen": address, "port": PORT}}
+        settings.write_text(settings.read_text() + yaml.safe_dump(gateway))
+        assert is_free(PORT)
+        house.farm("up")
+        yield house, Home(machine, house.folder / "home"), address
+        house.farm("down")
+
+
+def test_a_card_behind_a_router_joins_renders_pauses_and_is_revoked(
+    near: tuple[Farmhouse, Home, str], tiny_model: Path
+) -> None:
+    house, home, address = near
+    house.farm("models", "add", str(tiny_model), "--name", "mine", "--like", "shotfarm-demo")
+    invitation = house.farm("node", "invite", "--name", "attic", "--owner", "ana").stdout.strip()
+    state = _watched(house)
+    with home.node(invitation) as node:
+        house.farm("submit", "few.yaml", "--yes", "--watch")
+        with house.client() as client:
+            images = list(client.shots(client.jobs()[0].id))
+        assert {(image.state, image.node) for image in images} == {("done", "attic")}
+        # The one port is what it has, and it is enough.
+        ports = {part["address"].rpartition(":")[2] for part in house.parts().values() if part["address"]}
+        closed = {int(port.strip("/")) for port in ports} - {PORT}
+        assert len(closed) >= 3
+        assert [port for port in (PORT, *closed) if home.reaches(address, port)] == [PORT]
+        home.run("pause")
+        house.wait_for(state, lambda now: now == ("paused", "paused by its owner"))
+        house.wait_for(home.log.read_text, lambda said: "the GPU is free" in said)
+        home.run("resume")
+        house.wait_for(state, lambda now: now[0] == "ready")
+        house.farm("node", "revoke", "attic", "--reason", "stolen")
+        assert node.wait(10) != 0
+    assert "revoked" in home.log.read_text().splitlines()[-1]
+
+
+def _watched(house: Farmhouse) -> Callable[[], tuple[str, str]]:
+    def state() -> tuple[str, str]:
+        with house.client() as client:
+            (node,) = client.nodes()
+        return node.state, node.reason
+
+    return state
