@@ -9,7 +9,7 @@ import pytest
 from pydantic import SecretStr
 
 from common.errors import Invalid
-from common.settings import EmbeddedNode, Keys, Settings, Storage, load_settings
+from common.settings import EmbeddedNode, Gateway, Keys, Settings, Storage, load_settings
 from coordinator.embedded.arrange import Arrangement, arrange
 from coordinator.embedded.farm import settings_yaml
 from coordinator.embedded.home import Home
@@ -104,3 +104,29 @@ def test_farms_that_listen_on_nothing_yet_are_given_different_ports(
     given = [port for farm in farms for port in farm.values()]
     assert len(set(given)) == len(given)
     assert first not in given
+
+
+def test_a_gateway_is_started_where_it_is_to_listen_and_hears_no_keys(home: Home) -> None:
+    assert "gateway" not in [part.name for stage in arrange(Settings(), home).stages for part in stage]
+    gateway = Gateway(listen="0.0.0.0", port=0, tls=False, relay=False)
+    arrangement = arrange(Settings(gateway=gateway), home)
+    assert names(arrangement)[-1] == ["ingest", "gateway"]
+    in_force, part = arrangement.settings, arrangement.stages[-1][-1]
+    assert in_force.gateway.port == kept_ports(home.ports, ("gateway",))["gateway"]
+    assert in_force.gateway_url.startswith("http://")
+    assert "0.0.0.0" not in in_force.gateway_url
+    told = part.environment
+    assert (told["FARM_GATEWAY__LISTEN"], told["FARM_GATEWAY__TLS"]) == ("0.0.0.0", "False")
+    assert told["FARM_GATEWAY__FARM"] == f"http://127.0.0.1:{in_force.port}"
+    assert {name.partition("__")[0] for name in told} == {"FARM_HOME", "FARM_GATEWAY"}
+    assert not (home.gateway / "farm.yaml").exists()
+
+
+def test_a_gateway_at_an_address_this_machine_lacks_is_refused(home: Home) -> None:
+    with pytest.raises(Invalid, match=r"gateway\.listen 203\.0\.113\.9: not an address of this machine"):
+        arrange(Settings(gateway=Gateway(listen="203.0.113.9")), home)
+
+
+def test_the_gateway_of_a_name_is_told_by_it(home: Home) -> None:
+    gateway = Gateway(listen="127.0.0.1", public_url="https://farm.example")
+    assert arrange(Settings(gateway=gateway), home).settings.gateway_url == "https://farm.example"

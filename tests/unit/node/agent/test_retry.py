@@ -8,7 +8,7 @@ from itertools import islice, pairwise
 import pytest
 
 from common.errors import Gone, Unavailable
-from gpu_node.agent.retry import pauses, retry_until
+from gpu_node.agent.retry import held_until, pauses, retry_until
 
 
 class Impatient(threading.Event):
@@ -72,3 +72,21 @@ def test_pauses_grow_to_a_limit_and_differ_from_node_to_node() -> None:
     assert ours != theirs
     assert all(earlier < later for earlier, later in pairwise(ours[:6]))
     assert max(ours) <= 15
+
+
+def test_a_call_that_the_farm_holds_is_left_when_the_node_stops() -> None:
+    stopped, answered = threading.Event(), threading.Event()
+
+    def hold() -> str:
+        stopped.set()
+        answered.wait()
+        return "late"
+
+    assert held_until(stopped, hold) is None
+    answered.set()
+
+
+def test_a_held_call_is_answered_repeated_and_refused_as_others_are() -> None:
+    assert held_until(Impatient(), answering(Unavailable("away"), "here")) == "here"
+    with pytest.raises(Gone):
+        held_until(Impatient(), answering(Gone("over")))
