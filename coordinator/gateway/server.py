@@ -7,6 +7,7 @@ import logging
 import resource
 import socket
 import ssl
+from asyncio.sslproto import SSLProtocol
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Final
@@ -22,6 +23,8 @@ from coordinator.http.server import PatientProtocol, WebServer
 log = logging.getLogger(__name__)
 
 _HANDSHAKE_S: Final = 10.0
+#: Bytes that are read of a connection at a time.
+_READ: Final = 4 * 2**10
 _GOODBYE_S: Final = 5.0
 #: Seconds before the next connection is taken after the system had no room for one.
 _REST_S: Final = 0.2
@@ -37,6 +40,8 @@ def tls_context(settings: Settings) -> ssl.SSLContext | None:
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     # Nodes keep their connections; tickets for another handshake only take memory.
     context.num_tickets = 0
+    # asyncio reserves so much for each connection: 256 KiB, of which a node that waits needs nothing.
+    SSLProtocol.max_size = _READ
     try:
         context.load_cert_chain(certificate, gateway.certificate_key)
     except (OSError, ssl.SSLError) as error:

@@ -17,6 +17,7 @@ _ENGINE = {"torch", "diffusers", "transformers", "scipy"}
     [
         ("coordinator.ingest.__main__", _DATABASE | _SERVER | _ENGINE),
         ("coordinator.service", _ENGINE),
+        ("coordinator.gateway.__main__", _DATABASE | _ENGINE | {"boto3", "fastapi", "jinja2", "celery"}),
         ("gpu_node.agent.node", _DATABASE | _SERVER | _ENGINE | {"boto3", "PIL"}),
         ("gpu_node.cli", _DATABASE | _SERVER | _ENGINE | {"boto3"}),
     ],
