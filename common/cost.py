@@ -5,11 +5,12 @@ One attempt, one model load or one idle period costs
     electricity   (joules of the card + host watts · seconds) / 3.6e6 · tariff per kWh
     hours         seconds · (card per hour | rent per hour) / 3600
 
-The row of an image has the cost of its own attempt and of its storage. The cost per image in reports is the sum over attempts
-and loads, including failed and lost ones, divided by the number of images that were kept; idle time is
-separate. The terms of a node determine who pays. For an `owned` card, the farm pays electricity and hours.
-For a `rented` card, it pays the rent, which includes electricity. For a `volunteer`'s card, it pays nothing;
-the electricity that the volunteer pays is recorded separately. A stored image costs, in addition,
+The row of an image has the cost of its own attempt and of its storage. The cost per image in reports is the
+sum over attempts and loads, including failed and lost ones, divided by the number of images that were kept;
+idle time is separate. The terms of a node determine who pays. For an `owned` card, the farm pays
+electricity and hours. For a `rented` card, it pays the rent, which includes electricity. For a
+`volunteer`'s card, it pays nothing; the electricity that the volunteer pays is recorded separately. A
+stored image costs, in addition,
 
     storage       bytes / 1e9 · (storage per GB and month · months + traffic per GB)
 
