@@ -13,7 +13,7 @@ from common.access_messages import Access, Challenge
 from common.catalog import ServedCatalog
 from common.client.call import ApiCall
 from common.client.http import FarmHttp
-from common.errors import FarmError, Forbidden, TooMany, Unauthorised, Unavailable
+from common.errors import FarmError, Forbidden, Unauthorised, Unavailable
 from common.views import NodeWish
 from gpu_node.credentials import Credentials
 from gpu_node.pinned import PinnedContext
@@ -186,9 +186,9 @@ class Coordinator(FarmHttp):
         try:
             return super()._content(call)
         except FarmError as error:
-            if error.status < 500 and not isinstance(error, TooMany):
+            if error.status < 500:
                 raise
-            # A fault of the farm is its operator's to mend, and a limit is over in time; the node waits.
+            # A fault of the farm is its operator's to mend; the node waits.
             raise Unavailable(str(error)) from error
 
     def _wish(self, node_id: str, verb: str, reason: str = "") -> None:

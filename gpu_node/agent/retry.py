@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import TypeVar
 
-from common.errors import FarmError, Unavailable
+from common.errors import FarmError, TooMany, Unavailable
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ def pauses() -> Iterator[float]:
 
 
 def retry_until(stopped: threading.Event, call: Callable[[], _T]) -> _T | None:
-    """The answer of `call`, which is repeated while it raises Unavailable; None once `stopped` is set.
+    """The answer of `call`, repeated while it raises Unavailable or TooMany; None once `stopped` is set.
 
     The first attempt is made in any case, no other after `stopped` is set. Raises what else `call` raises.
     """
@@ -43,7 +43,7 @@ def retry_until(stopped: threading.Event, call: Callable[[], _T]) -> _T | None:
     for pause_s in pauses():
         try:
             return call()
-        except Unavailable as error:
+        except (Unavailable, TooMany) as error:
             if str(error) != logged:
                 logged = str(error)
                 log.warning("%s; retrying", logged)

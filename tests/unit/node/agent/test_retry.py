@@ -7,7 +7,7 @@ from itertools import islice, pairwise
 
 import pytest
 
-from common.errors import Gone, Unavailable
+from common.errors import Gone, TooMany, Unavailable
 from gpu_node.agent.retry import held_until, pauses, retry_until
 
 
@@ -87,6 +87,7 @@ def test_a_call_that_the_farm_holds_is_left_when_the_node_stops() -> None:
 
 
 def test_a_held_call_is_answered_repeated_and_refused_as_others_are() -> None:
-    assert held_until(Impatient(), answering(Unavailable("away"), "here")) == "here"
+    calls = answering(Unavailable("away"), TooMany("call again later"), "here")
+    assert held_until(Impatient(), calls) == "here"
     with pytest.raises(Gone):
         held_until(Impatient(), answering(Gone("over")))
