@@ -61,8 +61,8 @@ class EngineClient:
         self._arguments += [f"--pipeline={name}" for name in pipelines]
         self._arguments += ["--spool", str(self.spool), "--hashes", str(home / "hashes.json")]
         self._arguments += [f"--hide={file}" for file in hidden] if confines else ["--unconfined"]
-        #: Why engines are not confined, once it was logged.
-        self._unconfined = ""
+        #: Why the last engine was not confined, where it was not.
+        self.unconfined = ""
         compiler = {
             # What was compiled survives the engine, and the node.
             "TORCHINDUCTOR_CACHE_DIR": str(home / "compiled"),
@@ -228,9 +228,9 @@ class EngineClient:
                 self.kill()
 
     def _note_confinement(self, unconfined: str) -> None:
-        if unconfined and unconfined != self._unconfined:
+        if unconfined and unconfined != self.unconfined:
             log.warning("engines have a network and can read the files of this user: %s", unconfined)
-        self._unconfined = unconfined
+        self.unconfined = unconfined
 
     def _death(self) -> RenderError:
         self.kill()

@@ -79,6 +79,9 @@ def test_a_killed_engine_is_an_engine_that_died(engine: EngineClient, tiny_model
 
 def test_a_dead_engine_starts_again_and_holds_nothing(engine: EngineClient, tiny_model: Path) -> None:
     ask(engine, load_command(tiny_model))
+    # It renders without a network, or says why it has one.
+    networks = [Path(f"/proc/{process}/ns/net").readlink() for process in ("self", engine.pid)]
+    assert (networks[0] == networks[1]) == bool(engine.unconfined)
     engine.kill()
     engine.start()
 

@@ -20,9 +20,12 @@ from common.nodes import Card
 from gpu_node.agent.engine_client import EngineClient
 from gpu_node.agent.node import Node
 from gpu_node.agent.orders import Listener, Steering
+from gpu_node.agent.progress import Progress
 from gpu_node.agent.trials import Trials
+from gpu_node.energy import DeclaredMeter
 from gpu_node.machine import Neighbours, Share
 from gpu_node.measured import MeasuredRecipes
+from gpu_node.power import PowerCap
 from tests.engine_talk import shot
 from tests.farm import until
 from tests.node_worker import WATTS, Worker, in_background, lease, watch_of
@@ -245,6 +248,17 @@ def test_a_node_that_stops_finishes_its_pass_and_hands_the_rest_back(
 
     assert [report.shot_id for report in farm.reports] == [first.id]
     assert farm.closes[0].outcome == "released"
+
+
+def test_a_card_with_a_power_cap_rests_between_passes_and_says_so(worker: Worker, farm: ScriptedFarm) -> None:
+    meter = DeclaredMeter(WATTS)
+    worker.progress = Progress(meter, lambda: worker.context.engine.held)
+    worker.context = replace(worker.context, power=PowerCap(WATTS / 2, meter.joules))
+    worker.work(lease(shot(seed=1, steps=20), shot(seed=2, steps=20), pass_size=1))
+
+    assert [report.outcome for report in farm.reports] == ["delivered"] * 2
+    assert "resting, as the card may take 50 W" in {beat.doing for beat in farm.heartbeats}
+    assert farm.closes[0].outcome == "finished"
 
 
 def test_an_engine_that_falls_silent_is_killed_and_its_shot_blamed(
