@@ -175,6 +175,8 @@ def _working_kernels(probe: Probe, card: Card) -> Kernels:
     kernels = probe.kernels()
     if kernels.problem:
         raise Unavailable(f"{card.name}: {kernels.problem}; run `farm-node doctor` for details")
+    if not kernels.confines:
+        log.warning("the card computes only in processes that are not confined, and have a network")
     return kernels
 
 

@@ -125,6 +125,8 @@ class _Render:
             home=self._order.home,
             pipelines=[load.pipeline],
             environment=probe.environment,
+            # Whether a card computes in a confined process is tried for seconds, by nodes alone.
+            confines=probe.device == "cpu",
         )
         try:
             return self._rendered(engine, load, card)

@@ -229,7 +229,7 @@ class EngineClient:
 
     def _note_confinement(self, unconfined: str) -> None:
         if unconfined and unconfined != self.unconfined:
-            log.warning("engines have a network and can read the files of this user: %s", unconfined)
+            log.warning("engines are not confined, and have a network: %s", unconfined)
         self.unconfined = unconfined
 
     def _death(self) -> RenderError:

@@ -26,7 +26,7 @@ def main() -> None:
     parser.add_argument("--unconfined", action="store_true", help="keep the rights of the user")
     arguments = parser.parse_args()
     # While there is one thread, and before a line of a library or a byte of a model is read.
-    unconfined = "the card does not work otherwise" if arguments.unconfined else sandbox.enter(arguments.hide)
+    unconfined = "" if arguments.unconfined else sandbox.enter(arguments.hide)
     # A terminal's Ctrl-C, a service manager's stop reach both; the node decides when its engine ends.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
