@@ -194,29 +194,36 @@ def peak_bytes(shot: Shot, model: Model, recipe: Recipe, images: int = 1, *, enc
 
     Unless the card `encodes`, it holds no text encoder that can be left out.
     """
-    rendering = _rendering_bytes(shot, model, recipe, images, encodes=encodes)
+    (rendering,) = _rendering_bytes(shot, model, recipe, (images,), encodes=encodes)
     return max(rendering, _upscaling_bytes(shot, model, recipe, encodes=encodes))
 
 
-def _rendering_bytes(shot: Shot, model: Model, recipe: Recipe, images: int, *, encodes: bool) -> int:
-    parts = _parts(model, encodes=encodes)
-    return max(
-        _weights_bytes(model, recipe, phase, parts)
-        + _lora_bytes(shot, model, recipe, phase)
-        + model.activations.workspace
-        + _activation_bytes(shot, model, recipe, phase, images)
+def _rendering_bytes(
+    shot: Shot, model: Model, recipe: Recipe, images: Iterable[int], *, encodes: bool
+) -> list[int]:
+    """Returns the bytes with which a pass is rendered, for each number of `images`."""
+    held = {
+        phase: _held_bytes(shot, model, recipe, phase, encodes=encodes)
         for phase in _PHASES
         if encodes or phase != "encode"
-    )
+    }
+    return [
+        max(own + _activation_bytes(shot, model, recipe, phase, number) for phase, own in held.items())
+        for number in images
+    ]
 
 
 def _upscaling_bytes(shot: Shot, model: Model, recipe: Recipe, *, encodes: bool) -> int:
     """Returns the bytes with which an image is enlarged in the smallest tiles, beside all that decodes."""
     if shot.upscaler is None:
         return 0
-    parts = _parts(model, encodes=encodes)
-    held = _weights_bytes(model, recipe, "decode", parts) + _lora_bytes(shot, model, recipe, "decode")
-    return held + model.activations.workspace + _UPSCALE_BYTES
+    return _held_bytes(shot, model, recipe, "decode", encodes=encodes) + _UPSCALE_BYTES
+
+
+def _held_bytes(shot: Shot, model: Model, recipe: Recipe, phase: Phase, *, encodes: bool) -> int:
+    """Returns the bytes that are on the card in a phase, however many images are rendered."""
+    weights = _weights_bytes(model, recipe, phase, _parts(model, encodes=encodes))
+    return weights + _lora_bytes(shot, model, recipe, phase) + model.activations.workspace
 
 
 def _parts(model: Model, *, encodes: bool) -> list[str]:
@@ -317,10 +324,7 @@ class _PassPeak(NamedTuple):
 def _peaks(shot: Shot, model: Model, recipe: Recipe, seen: Seen, *, encodes: bool) -> list[_PassPeak]:
     """Returns the peaks of passes of 1, 2, … images, scaled to match the largest measured pass."""
     upscaling = _upscaling_bytes(shot, model, recipe, encodes=encodes)
-    predicted = [
-        _rendering_bytes(shot, model, recipe, images, encodes=encodes)
-        for images in range(1, recipe.max_pass + 1)
-    ]
+    predicted = _rendering_bytes(shot, model, recipe, range(1, recipe.max_pass + 1), encodes=encodes)
     measured = seen.peaks.get(recipe.name)
     images = measured.forwards // forwards_at_once(shot, model) if measured else 0
     if measured is None or not images:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
+import ssl
 import warnings
 from collections.abc import Callable, Generator, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,10 @@ from tests.servers import S3Server, ValkeyServer, running_s3, running_valkey
 _FARMS = ("tests/e2e/", "tests/faults/")
 #: Share of a run by which they have begun, so that no worker is alone with one at the end.
 _BEGUN = 0.7
+
+
+# Each client of HTTP reads all certificates anew, which takes longer than most calls; no test changes them.
+ssl.create_default_context = cache(ssl.create_default_context)  # type: ignore[assignment]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

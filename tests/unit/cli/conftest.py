@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ssl
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -27,17 +26,15 @@ class Ran(NamedTuple):
 
 Farm = Callable[..., Ran]
 
-_TLS = ssl.create_default_context()
 #: The commands of each program.
 PROGRAMS: dict[Any, Any] = {app: typer.main.get_command(app), node_app: typer.main.get_command(node_app)}
 
 
 @pytest.fixture(autouse=True)
 def _made_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Making a program's commands and reading all certificates take longer than most commands."""
+    """Making a program's commands takes longer than most commands."""
     monkeypatch.setattr("coordinator.cli.main.farm_app", lambda only: app)
     monkeypatch.setattr("typer.main.get_command", PROGRAMS.__getitem__)
-    monkeypatch.setattr("ssl.create_default_context", lambda **_: _TLS)
 
 
 @pytest.fixture
