@@ -62,10 +62,20 @@ def render(engine: EngineClient, *shots: Shot) -> dict[str, Path]:
     return {event.shot_id: event.file for event in heard if isinstance(event, protocol.Image)}
 
 
+#: Where recipes of small cards keep text encoders while the denoiser works.
+PARKED = ("text_encoder_first", "text_encoder_on_cpu")
+
+
 def rendered(engine: EngineClient, folder: Path, one: Shot, **changes: Any) -> Path:
     """The picture of one shot by a tiny model that is loaded for it; `changes` of its load command."""
     ask(engine, load_command(folder, **changes))
     return render(engine, one)[one.id]
+
+
+def resident_and_parked(engine: EngineClient, folder: Path, one: Shot, word: str) -> tuple[Path, Path]:
+    """The picture of a shot with text encoders that stay on the card, and with such as `word` moves away."""
+    resident = rendered(engine, folder, one)
+    return resident, rendered(engine, folder, one, placement=(word, "vae_slicing"))
 
 
 def pixels(file: Path) -> bytes:

@@ -9,9 +9,34 @@ from common.errors import Invalid
 from common.keys import kept_key
 
 
+class _Inside:
+    """The path of this name inside a home."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __get__(self, home: Home, _: object = None) -> Path:
+        return home.root / self._name
+
+
 @dataclass(frozen=True, slots=True)
 class Home:
     root: Path
+
+    logs = _Inside("logs")
+    keys = _Inside("keys")
+    valkey = _Inside("valkey")
+    seaweed = _Inside("seaweed")
+    #: The working folder of the gateway; empty.
+    gateway = _Inside("gateway")
+    #: The directory store that stands in where SeaweedFS has no build.
+    pictures = _Inside("pictures")
+    #: The settings in force, generated keys and addresses included.
+    settings = _Inside("farm.yaml")
+    ports = _Inside("ports.json")
+    state = _Inside("state.json")
+    #: Locked, and holding the process id, as long as a supervisor runs.
+    lock = _Inside("supervisor.pid")
 
     @classmethod
     def at(cls, root: Path) -> Home:
@@ -26,50 +51,6 @@ class Home:
                     "or FARM_HOME, to another folder"
                 ) from None
         return home
-
-    @property
-    def logs(self) -> Path:
-        return self.root / "logs"
-
-    @property
-    def keys(self) -> Path:
-        return self.root / "keys"
-
-    @property
-    def valkey(self) -> Path:
-        return self.root / "valkey"
-
-    @property
-    def seaweed(self) -> Path:
-        return self.root / "seaweed"
-
-    @property
-    def gateway(self) -> Path:
-        """The working folder of the gateway; empty."""
-        return self.root / "gateway"
-
-    @property
-    def pictures(self) -> Path:
-        """The directory store that stands in where SeaweedFS has no build."""
-        return self.root / "pictures"
-
-    @property
-    def settings(self) -> Path:
-        """The settings in force, generated keys and addresses included."""
-        return self.root / "farm.yaml"
-
-    @property
-    def ports(self) -> Path:
-        return self.root / "ports.json"
-
-    @property
-    def state(self) -> Path:
-        return self.root / "state.json"
-
-    @property
-    def lock(self) -> Path:
-        """Locked, and holding the process id, as long as a supervisor runs."""
-        return self.root / "supervisor.pid"
 
     def key_file(self, name: str) -> Path:
         """A file with a secret in it, generated once."""

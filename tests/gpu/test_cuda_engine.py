@@ -15,7 +15,16 @@ from PIL import Image
 from gpu_node import protocol
 from gpu_node.agent.engine_client import EngineClient
 from gpu_node.probe import NvidiaProbe
-from tests.engine_talk import ask, encode_command, load_command, render, render_command, rendered, shot
+from tests.engine_talk import (
+    PARKED,
+    ask,
+    encode_command,
+    load_command,
+    render,
+    render_command,
+    resident_and_parked,
+    shot,
+)
 from tests.node_process import Node, outlived, tickets
 from tests.node_worker import lease
 from tests.scripted_farm import ScriptedFarm, running_farm
@@ -131,13 +140,11 @@ def test_a_pass_reports_the_memory_it_took(engine: EngineClient, tiny_model: Pat
     assert done.peak_bytes > 0
 
 
-@pytest.mark.parametrize("word", ["text_encoder_first", "text_encoder_on_cpu"])
+@pytest.mark.parametrize("word", PARKED)
 def test_parked_text_encoders_give_nearly_the_same_picture(
     engine: EngineClient, tiny_model: Path, word: str
 ) -> None:
-    one = shot(seed=4)
-    resident = rendered(engine, tiny_model, one)
-    parked = rendered(engine, tiny_model, one, placement=(word, "vae_slicing"))
+    resident, parked = resident_and_parked(engine, tiny_model, shot(seed=4), word)
 
     assert abs(levels(parked) - levels(resident)).mean() < 2
 

@@ -13,13 +13,14 @@ from common.catalog import folder_identity
 from gpu_node import protocol
 from gpu_node.agent.engine_client import EngineClient
 from tests.engine_talk import (
+    PARKED,
     ask,
     encode_command,
     load_command,
     pixels,
     render,
     render_command,
-    rendered,
+    resident_and_parked,
     shot,
 )
 
@@ -184,13 +185,11 @@ def test_an_unknown_sampler_is_the_shots_fault(engine: EngineClient, tiny_model:
     assert failure(ask(engine, render_command(one))).kind == "invalid_spec"
 
 
-@pytest.mark.parametrize("word", ["text_encoder_first", "text_encoder_on_cpu"])
+@pytest.mark.parametrize("word", PARKED)
 def test_parked_text_encoders_give_the_same_picture(
     engine: EngineClient, tiny_model: Path, word: str
 ) -> None:
-    one = shot(seed=9)
-    resident = rendered(engine, tiny_model, one)
-    parked = rendered(engine, tiny_model, one, placement=(word, "vae_slicing"))
+    resident, parked = resident_and_parked(engine, tiny_model, shot(seed=9), word)
 
     assert pixels(parked) == pixels(resident)
 

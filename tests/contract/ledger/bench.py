@@ -281,7 +281,7 @@ class Bench:
         self.clock.now += TIMING.retry_s
 
     def let_pass(self, seconds: float, *living: Holder) -> list[Swept]:
-        """Sweep as a slow coordinator does while `seconds` pass and these nodes live; what the sweeps found."""
+        """Sweep, slowly, while `seconds` pass and these nodes live; what the sweeps found."""
         found, end = [], self.clock.now + seconds // TIMING.sweep_s * TIMING.sweep_s
         while self.clock.now < end:
             self.clock.now = min(end, self.clock.now + TIMING.heartbeat_s)

@@ -27,6 +27,19 @@ def cancelled(operator: httpx.Client, job: str, lease: Lease) -> str:
     return job
 
 
+@pytest.fixture
+def brought_back(
+    farm: RunningFarm, operator: httpx.Client, joined: JoinAs, cancelled: str
+) -> Callable[[], None]:
+    """Requeues the job, of which another node then renders all."""
+
+    def bring_back() -> None:
+        operator.post(f"/v1/jobs/{cancelled}/requeue").raise_for_status()
+        finish(farm, joined("another"), cancelled)
+
+    return bring_back
+
+
 def cost(operator: httpx.Client, job: str) -> float:
     return float(operator.get(f"/v1/jobs/{job}").json()["cost"])
 
@@ -34,10 +47,10 @@ def cost(operator: httpx.Client, job: str) -> float:
 def test_a_failure_told_in_time_costs_the_job_and_brings_no_shot_back(
     farm: RunningFarm,
     operator: httpx.Client,
-    joined: JoinAs,
     node: ScriptedNode,
     cancelled: str,
     lease: Lease,
+    brought_back: Callable[[], None],
 ):
     with refusals(farm):
         answer = say(node, lease, failed(lease))
@@ -46,8 +59,7 @@ def test_a_failure_told_in_time_costs_the_job_and_brings_no_shot_back(
     assert cost(operator, cancelled) > 0
     assert counts(operator, cancelled) == {"cancelled": 4}
     assert node.claim(SIGNER.issue("public", 8).text, wait_s=0.1).lease is None
-    operator.post(f"/v1/jobs/{cancelled}/requeue").raise_for_status()
-    finish(farm, joined("another"), cancelled)
+    brought_back()
 
 
 def test_a_picture_told_in_time_is_stored_and_never_rendered_again(
@@ -87,10 +99,10 @@ def spoilt(node: ScriptedNode, lease: Lease) -> Report:
 def test_what_is_told_of_a_cancelled_batch_that_is_closed_is_refused_and_changes_nothing(
     farm: RunningFarm,
     operator: httpx.Client,
-    joined: JoinAs,
     node: ScriptedNode,
     cancelled: str,
     lease: Lease,
+    brought_back: Callable[[], None],
     made: Callable[[ScriptedNode, Lease], Report],
 ):
     report = made(node, lease)
@@ -106,5 +118,4 @@ def test_what_is_told_of_a_cancelled_batch_that_is_closed_is_refused_and_changes
     assert books(farm, cancelled) == before
     assert before["counts"] == {"cancelled": 4}
     assert not [*farm.farm.store.keys("images/")]
-    operator.post(f"/v1/jobs/{cancelled}/requeue").raise_for_status()
-    finish(farm, joined("another"), cancelled)
+    brought_back()
