@@ -12,89 +12,60 @@ Z_IMAGE, KLEIN, QWEN = "ZImagePipeline", "Flux2KleinPipeline", "QwenImagePipelin
 SD15, SDXL = "StableDiffusionPipeline", "StableDiffusionXLPipeline"
 FLUX1, CHROMA = "FluxPipeline", "ChromaPipeline"
 
+
+def _layers(places: str, *shape: int) -> Shapes:
+    """Layers of one shape: `block to_q to_k` are `block_to_q` and `block_to_k`."""
+    block, _, names = places.partition(" ")
+    return {f"{block}_{name}": shape for name in names.split()}
+
+
+def _text_encoder(width: int) -> Shapes:
+    return _layers("encoder_layers_0_self_attn q_proj out_proj", width, width)
+
+
+def _unet(width: int) -> Shapes:
+    """Of a UNet whose text has this width."""
+    block = "down_blocks_1_attentions_0_transformer_blocks_0"
+    return (
+        _layers("down_blocks_0_resnets_0 conv1", 16, 16, 3, 3)
+        | _layers(f"{block} attn1_to_q attn1_to_out_0", 32, 32)
+        | _layers(f"{block} attn2_to_k", 32, width)
+    )
+
+
+def _flux() -> Shapes:
+    """Of the transformers of FLUX.1 and Chroma."""
+    return (
+        _layers("transformer_blocks_0_attn to_q to_k to_v", 32, 32)
+        | _layers("transformer_blocks_0_ff net_2", 32, 128)
+        | _layers("single_transformer_blocks_0_attn to_q to_k to_v", 32, 32)
+        | _layers("single_transformer_blocks_0 proj_mlp", 128, 32)
+    )
+
+
 #: Some layers of the tiny models: component to name to the shape of the weight.
-MODULES: dict[str, dict[str, dict[str, tuple[int, ...]]]] = {
+MODULES: dict[str, dict[str, Shapes]] = {
     Z_IMAGE: {
-        "transformer": {
-            "layers_0_attention_to_q": (64, 64),
-            "layers_0_attention_to_k": (64, 64),
-            "layers_0_attention_to_v": (64, 64),
-            "layers_0_attention_to_out_0": (64, 64),
-            "layers_0_feed_forward_w1": (170, 64),
-            "context_refiner_0_attention_to_q": (64, 64),
-        }
+        "transformer": _layers("layers_0_attention to_q to_k to_v to_out_0", 64, 64)
+        | _layers("layers_0 feed_forward_w1", 170, 64)
+        | _layers("context_refiner_0 attention_to_q", 64, 64)
     },
     KLEIN: {
-        "transformer": {
-            "transformer_blocks_0_attn_to_q": (32, 32),
-            "transformer_blocks_0_attn_to_k": (32, 32),
-            "transformer_blocks_0_attn_to_v": (32, 32),
-            "transformer_blocks_0_attn_to_out_0": (32, 32),
-            "single_transformer_blocks_0_attn_to_qkv_mlp_proj": (288, 32),
-            "single_stream_modulation_linear": (96, 32),
-        }
+        "transformer": _layers("transformer_blocks_0_attn to_q to_k to_v to_out_0", 32, 32)
+        | _layers("single_transformer_blocks_0 attn_to_qkv_mlp_proj", 288, 32)
+        | _layers("single_stream modulation_linear", 96, 32)
     },
     QWEN: {
-        "transformer": {
-            "transformer_blocks_0_attn_to_q": (32, 32),
-            "transformer_blocks_0_attn_to_k": (32, 32),
-            "transformer_blocks_0_attn_add_k_proj": (32, 32),
-            "transformer_blocks_0_img_mlp_net_2": (32, 128),
-        }
+        "transformer": _layers("transformer_blocks_0_attn to_q to_k add_k_proj", 32, 32)
+        | _layers("transformer_blocks_0 img_mlp_net_2", 32, 128)
     },
-    SD15: {
-        "unet": {
-            "down_blocks_0_resnets_0_conv1": (16, 16, 3, 3),
-            "down_blocks_1_attentions_0_transformer_blocks_0_attn1_to_q": (32, 32),
-            "down_blocks_1_attentions_0_transformer_blocks_0_attn1_to_out_0": (32, 32),
-            "down_blocks_1_attentions_0_transformer_blocks_0_attn2_to_k": (32, 32),
-        },
-        "text_encoder": {
-            "encoder_layers_0_self_attn_q_proj": (32, 32),
-            "encoder_layers_0_self_attn_out_proj": (32, 32),
-        },
-    },
-    SDXL: {
-        "unet": {
-            "down_blocks_0_resnets_0_conv1": (16, 16, 3, 3),
-            "down_blocks_1_attentions_0_transformer_blocks_0_attn1_to_q": (32, 32),
-            "down_blocks_1_attentions_0_transformer_blocks_0_attn1_to_out_0": (32, 32),
-            "down_blocks_1_attentions_0_transformer_blocks_0_attn2_to_k": (32, 96),
-        },
-        "text_encoder": {
-            "encoder_layers_0_self_attn_q_proj": (32, 32),
-            "encoder_layers_0_self_attn_out_proj": (32, 32),
-        },
-        "text_encoder_2": {
-            "encoder_layers_0_self_attn_q_proj": (64, 64),
-            "encoder_layers_0_self_attn_out_proj": (64, 64),
-        },
-    },
+    SD15: {"unet": _unet(32), "text_encoder": _text_encoder(32)},
+    SDXL: {"unet": _unet(96), "text_encoder": _text_encoder(32), "text_encoder_2": _text_encoder(64)},
     FLUX1: {
-        "transformer": {
-            "transformer_blocks_0_attn_to_q": (32, 32),
-            "transformer_blocks_0_attn_to_k": (32, 32),
-            "transformer_blocks_0_attn_to_v": (32, 32),
-            "transformer_blocks_0_ff_net_2": (32, 128),
-            "single_transformer_blocks_0_attn_to_q": (32, 32),
-            "single_transformer_blocks_0_attn_to_k": (32, 32),
-            "single_transformer_blocks_0_attn_to_v": (32, 32),
-            "single_transformer_blocks_0_proj_mlp": (128, 32),
-        },
-        "text_encoder": {"encoder_layers_0_self_attn_q_proj": (32, 32)},
+        "transformer": _flux(),
+        "text_encoder": _layers("encoder_layers_0_self_attn q_proj", 32, 32),
     },
-    CHROMA: {
-        "transformer": {
-            "transformer_blocks_0_attn_to_q": (32, 32),
-            "transformer_blocks_0_attn_to_k": (32, 32),
-            "transformer_blocks_0_attn_to_v": (32, 32),
-            "transformer_blocks_0_ff_net_2": (32, 128),
-            "single_transformer_blocks_0_attn_to_q": (32, 32),
-            "single_transformer_blocks_0_attn_to_k": (32, 32),
-            "single_transformer_blocks_0_attn_to_v": (32, 32),
-            "single_transformer_blocks_0_proj_mlp": (128, 32),
-        },
-    },
+    CHROMA: {"transformer": _flux()},
 }
 
 
