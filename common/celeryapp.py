@@ -30,32 +30,36 @@ WORKER_OPTIONS = (
 )
 
 
+#: What holds for publishers and workers.
+_CONFIGURATION: dict[str, Any] = {
+    "task_serializer": "json",
+    "accept_content": ["json"],
+    "task_ignore_result": True,
+    "task_acks_late": True,
+    "worker_prefetch_multiplier": 1,
+    "worker_disable_prefetch": True,
+    "worker_enable_remote_control": False,
+    "worker_send_task_events": False,
+    # The worker programs configure their own logging.
+    "worker_hijack_root_logger": False,
+    "broker_connection_max_retries": None,
+    "broker_connection_retry_on_startup": True,
+    "broker_transport_options": {
+        "ack_emulation": False,
+        "priority_steps": [0],
+        "queue_order_strategy": "priority",
+        "health_check_interval": 5,
+        "socket_timeout": 10,
+        "socket_connect_timeout": 5,
+        "socket_keepalive": True,
+    },
+}
+
+
 def make_app(broker_url: str) -> Celery:
     """Returns the Celery application for publishers and workers; it has no result backend."""
     app = Celery("shotfarm", broker=broker_url, set_as_current=False)
-    app.conf.update(
-        task_serializer="json",
-        accept_content=["json"],
-        task_ignore_result=True,
-        task_acks_late=True,
-        worker_prefetch_multiplier=1,
-        worker_disable_prefetch=True,
-        worker_enable_remote_control=False,
-        worker_send_task_events=False,
-        # The worker programs configure their own logging.
-        worker_hijack_root_logger=False,
-        broker_connection_max_retries=None,
-        broker_connection_retry_on_startup=True,
-        broker_transport_options={
-            "ack_emulation": False,
-            "priority_steps": [0],
-            "queue_order_strategy": "priority",
-            "health_check_interval": 5,
-            "socket_timeout": 10,
-            "socket_connect_timeout": 5,
-            "socket_keepalive": True,
-        },
-    )
+    app.conf.update(_CONFIGURATION)
     return app
 
 

@@ -15,9 +15,7 @@ from common.states import (
     BATCH,
     NODE,
     SHOT,
-    AttemptState,
     BatchEvent,
-    BatchState,
     Machine,
     NodeEvent,
     NodeState,
@@ -28,16 +26,10 @@ MACHINES: tuple[Machine[Any, Any], ...] = (SHOT, ATTEMPT, BATCH, NODE)
 ALL: list[tuple[Machine[Any, Any], type[StrEnum], type[StrEnum]]] = [
     (machine, type(machine.initial[0]), type(machine.transitions[0].event)) for machine in MACHINES
 ]
-FINAL = {
+FINAL: dict[str, set[str]] = {
     "shot": set(),
-    "attempt": {
-        AttemptState.STORED,
-        AttemptState.WASTED,
-        AttemptState.REJECTED,
-        AttemptState.FAILED,
-        AttemptState.RELEASED,
-    },
-    "batch": {BatchState.CLOSED},
+    "attempt": {"stored", "wasted", "rejected", "failed", "released"},
+    "batch": {"closed"},
     "node": set(),
 }
 

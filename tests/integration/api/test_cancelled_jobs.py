@@ -98,7 +98,6 @@ def spoilt(node: ScriptedNode, lease: Lease) -> Report:
 @pytest.mark.parametrize("made", [rendered, spoilt])
 def test_what_is_told_of_a_cancelled_batch_that_is_closed_is_refused_and_changes_nothing(
     farm: RunningFarm,
-    operator: httpx.Client,
     node: ScriptedNode,
     cancelled: str,
     lease: Lease,
