@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -21,37 +22,69 @@ from tests.engine_talk import load_command
 #: What libraries take for themselves while they load.
 OWN = 48 * MIB
 
-#: Loads the model of the command in its argument, and embeds the texts of one if there is a third argument;
-#: prints how much anonymous memory that took at the most.
+#: Begins with the libraries, whose import takes longer than what is measured, and has a copy of itself answer
+#: each line of its input: the command to load, where hashes are kept, and commands to embed texts.
+#: Prints how much anonymous memory that took at the most.
 #: Mapped files do not count: the system takes their pages back when it needs them.
-LOAD = """
-import sys, threading
+LOADER = """
+import json, os, sys, threading
 from pathlib import Path
 import diffusers, transformers
 from gpu_node.identity import Hashes
 from gpu_node.engine.pipelines import LoadedModelSlot
 from gpu_node.protocol import Encode, Load
 
+getattr(diffusers, "ZImagePipeline"), getattr(transformers, "Qwen3Model")
+
 def anonymous():
     told = Path("/proc/self/status").read_text().split("RssAnon:")[1]
     return int(told.split()[0]) * 1024
 
-def watch():
-    while not loaded.wait(0.002):
-        seen.append(anonymous())
+def taken(load, hashes, *texts):
+    def watch():
+        while not loaded.wait(0.002):
+            seen.append(anonymous())
 
-getattr(diffusers, "ZImagePipeline"), getattr(transformers, "Qwen3Model")
-loaded, seen = threading.Event(), [anonymous()]
-watcher = threading.Thread(target=watch)
-watcher.start()
-slot = LoadedModelSlot("cpu", Hashes(Path(sys.argv[2])))
-slot.hold(Load.model_validate_json(sys.argv[1]))
-for texts in sys.argv[3:]:
-    slot.model.texts.encode(Encode.model_validate_json(texts), lambda: None)
-loaded.set()
-watcher.join()
-print(max(seen) - seen[0])
+    loaded, seen = threading.Event(), [anonymous()]
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    slot = LoadedModelSlot("cpu", Hashes(Path(hashes)))
+    slot.hold(Load.model_validate_json(load))
+    for each in texts:
+        slot.model.texts.encode(Encode.model_validate_json(each), lambda: None)
+    loaded.set()
+    watcher.join()
+    return max(seen) - seen[0]
+
+for line in sys.stdin:
+    if child := os.fork():
+        os.waitpid(child, 0)
+        print(flush=True)
+    else:
+        print(taken(*json.loads(line)), end="", flush=True)
+        os._exit(0)
 """
+#: Bytes that loading, and embedding texts, took at the most; hashes are kept in the folder.
+TakenBy = Callable[..., int]
+
+
+@pytest.fixture(scope="module")
+def taken_by() -> Iterator[TakenBy]:
+    loader = subprocess.Popen(
+        [sys.executable, "-c", LOADER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+
+    def taken(folder: Path, *commands: protocol.Command) -> int:
+        load, *texts = (command.model_dump_json() for command in commands)
+        assert loader.stdin is not None
+        assert loader.stdout is not None
+        print(json.dumps([load, str(folder / "hashes.json"), *texts]), file=loader.stdin, flush=True)
+        return int(loader.stdout.readline())
+
+    with loader:
+        yield taken
+        assert loader.stdin is not None
+        loader.stdin.close()
 
 
 class Medium(NamedTuple):
@@ -78,7 +111,7 @@ def medium_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Mediu
     ("held", "dtype"), [("fp8-fp32", "bfloat16"), ("fp8-fp32", "float32"), ("int8-fp32", "float32")]
 )
 def test_loading_8_bits_takes_no_more_of_the_host_than_is_predicted(
-    medium_of: Callable[[str], Medium], tmp_path: Path, held: str, dtype: str
+    medium_of: Callable[[str], Medium], taken_by: TakenBy, tmp_path: Path, held: str, dtype: str
 ) -> None:
     medium = medium_of(dtype)
     klein = load_catalog().models["flux2-klein-4b"]
@@ -99,7 +132,7 @@ def test_loading_8_bits_takes_no_more_of_the_host_than_is_predicted(
 
 @pytest.mark.parametrize("word", ["text_encoder_first", "text_encoder_on_cpu"])
 def test_texts_whose_embeddings_are_there_need_no_text_encoder(
-    medium_of: Callable[[str], Medium], tmp_path: Path, word: str
+    medium_of: Callable[[str], Medium], taken_by: TakenBy, tmp_path: Path, word: str
 ) -> None:
     medium = medium_of("bfloat16")
     command = load_command(medium.folder, placement=(word,))
@@ -111,17 +144,6 @@ def test_texts_whose_embeddings_are_there_need_no_text_encoder(
 
     # Read as float32, which is not the dtype of the files.
     assert encoding - fetched > 4 * medium.components["text_encoder"] * 0.9
-
-
-def taken_by(folder: Path, *commands: protocol.Command) -> int:
-    """Bytes that loading, and embedding texts, took at the most."""
-    load, *texts = (command.model_dump_json() for command in commands)
-    arguments = [load, str(folder / "hashes.json"), *texts]
-    answer = subprocess.run(
-        [sys.executable, "-c", LOAD, *arguments], capture_output=True, text=True, check=False
-    )
-    assert answer.returncode == 0, answer.stderr
-    return int(answer.stdout)
 
 
 def save_medium_z_image(folder: Path, dtype: str) -> dict[str, int]:
