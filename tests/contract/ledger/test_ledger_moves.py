@@ -68,7 +68,8 @@ class Subject:
 
     def move(self, believed: StrEnum, event: StrEnum) -> None:
         with transaction(self.bench.engine, writes=True) as connection:
-            write = Write(connection, self.bench.clock.now, Backlog(self.bench.rules.place))
+            backlog, lanes = Backlog(self.bench.rules.place), self.bench.ledger.transactions.lanes
+            write = Write(connection, self.bench.clock.now, backlog, lanes)
             self.kind.move(write, self.id, believed, event)
             write.finish()
 
