@@ -151,6 +151,9 @@ class JobView(JobProgress):
     #: Running shots by node name.
     running: dict[str, int]
     failures: tuple[FailureView, ...] = ()
+    #: Of a cancelled job, shots that go on because other jobs want them too, by the ID of a job of its owner;
+    #: under an empty ID those that only other owners want.
+    shared: dict[str, int] = Field(default_factory=dict)
     #: None if it was submitted without one.
     estimate: EstimateView | None = None
     #: From its submission to its last image, without `paused_s`; None while shots are unfinished.
@@ -484,7 +487,11 @@ class StatusView(Message):
     broker: Annotated[str, Field(description="`up`, or the error")]
     queues: tuple[QueueView, ...]
     nodes: tuple[NodeView, ...]
+    #: Those with shots that wait or run, then the newest that wait for somebody: paused, or with shots that
+    #: failed or fit no node. At most 200; GET /v1/jobs lists all, page by page.
     jobs: tuple[JobSummary, ...]
+    #: Rendered and stored since the farm exists.
+    images: int = 0
     #: Over the last minute.
     requests_per_minute: float
     tickets_per_minute: float
@@ -585,9 +592,15 @@ class MemoryView(Message):
 
 
 class ModelView(Message):
-    """One line of GET /v1/models."""
+    """One model of GET /v1/models; OpenAI's API has `id`, `object`, `created` and `owned_by`, too."""
 
     name: str
+    #: The same as `name`.
+    id: str
+    object: Literal["model"] = "model"
+    #: Of the start of the coordinator: a catalog has no dates.
+    created: int
+    owned_by: Literal["farm"] = "farm"
     family: str
     identity: str | None
     license: str
@@ -599,6 +612,13 @@ class ModelView(Message):
     sampler: str
     #: Names of the nodes that have its files, or fetch them when they get work for it.
     nodes: tuple[str, ...] = ()
+
+
+class ModelList(Message):
+    """GET /v1/models: the models of the catalog, in the form of OpenAI's API."""
+
+    object: Literal["list"] = "list"
+    data: tuple[ModelView, ...]
 
 
 class CatalogAddition(Message):

@@ -384,7 +384,7 @@ class Farm:
 
     def status(self, bounds: Bounds | None = None) -> StatusView:
         """The state of the farm, or the part of it that a call is limited to."""
-        nodes, jobs = self.nodes(bounds), self.ledger.jobs.summaries(bounds and bounds.owner)
+        nodes, jobs = self.nodes(bounds), self.ledger.jobs.unfinished(bounds and bounds.owner)
         queues, broker = self._queues(nodes, bounds)
         return StatusView(
             version=version("shotfarm"),
@@ -394,6 +394,7 @@ class Farm:
             queues=queues,
             nodes=tuple(nodes),
             jobs=tuple(jobs),
+            images=self.ledger.accounts.images(bounds and bounds.owner),
             requests_per_minute=self.traffic.requests_per_minute(),
             tickets_per_minute=self.traffic.tickets_per_minute(),
             misfits=self._misfits(jobs),
@@ -454,6 +455,8 @@ class Farm:
         return [
             ModelView(
                 name=model.name,
+                id=model.name,
+                created=int(self.started_at),
                 family=model.family.name,
                 identity=model.identity,
                 license=model.license.name,

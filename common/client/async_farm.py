@@ -20,7 +20,16 @@ from common.errors import FarmError
 from common.events import Event
 from common.image_messages import OrderedImage, new_image
 from common.key_messages import KeyView
-from common.views import ExportedFile, ImageView, JobSummary, JobView, StatusView, Submit, Submitted
+from common.views import (
+    ExportedFile,
+    ImageView,
+    JobSummary,
+    JobView,
+    ModelView,
+    StatusView,
+    Submit,
+    Submitted,
+)
 
 
 class AsyncFarm(AsyncFarmHttp):
@@ -61,11 +70,13 @@ class AsyncFarm(AsyncFarmHttp):
     async def look(self, image_id: str) -> OrderedImage:
         return await self.do(calls.look(image_id))
 
-    async def jobs(self, *, owner: str | None = None, status: Sequence[str] = ()) -> list[JobSummary]:
-        page = await self.do(calls.job_page(owner=owner, status=status))
+    async def jobs(
+        self, *, owner: str | None = None, name: str | None = None, status: Sequence[str] = ()
+    ) -> list[JobSummary]:
+        page = await self.do(calls.job_page(owner=owner, name=name, status=status))
         found = list(page.jobs)
         while page.next is not None:
-            page = await self.do(calls.job_page(page.next, owner=owner, status=status))
+            page = await self.do(calls.job_page(page.next, owner=owner, name=name, status=status))
             found += page.jobs
         return found
 
@@ -124,6 +135,9 @@ class AsyncFarm(AsyncFarmHttp):
 
     async def costs(self, month: str | None = None, owner: str | None = None) -> Bill:
         return await self.do(calls.costs(month, owner))
+
+    async def models(self) -> list[ModelView]:
+        return list((await self.do(calls.models())).data)
 
     async def status(self) -> StatusView:
         return await self.do(calls.status())

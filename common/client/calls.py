@@ -15,6 +15,7 @@ from common.views import (
     ExportedFile,
     JobPage,
     JobView,
+    ModelList,
     ShotPage,
     StatusView,
     Submit,
@@ -65,9 +66,14 @@ def _one_wait(wait_s: float) -> float:
 
 
 def job_page(
-    cursor: str | None = None, *, owner: str | None = None, status: Sequence[str] = ()
+    cursor: str | None = None,
+    *,
+    owner: str | None = None,
+    name: str | None = None,
+    status: Sequence[str] = (),
 ) -> ApiCall[JobPage]:
-    return ApiCall(JobPage, "GET", _page("/v1/jobs", cursor, owner=owner, status=tuple(status)))
+    path = _page("/v1/jobs", cursor, owner=owner, name=name, status=tuple(status))
+    return ApiCall(JobPage, "GET", path)
 
 
 def shot_page(job_id: str, cursor: str | None = None, *, state: Sequence[str] = ()) -> ApiCall[ShotPage]:
@@ -89,6 +95,10 @@ def steer_job(job_id: str, verb: JobVerb) -> ApiCall[JobView]:
 
 def export(job_id: str, position: int, name: str) -> ApiCall[ExportedFile]:
     return ApiCall(ExportedFile, "GET", f"/v1/jobs/{quoted(job_id)}/shots/{position}/exports/{quoted(name)}")
+
+
+def models() -> ApiCall[ModelList]:
+    return ApiCall(ModelList, "GET", "/v1/models")
 
 
 def status() -> ApiCall[StatusView]:

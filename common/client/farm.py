@@ -18,7 +18,16 @@ from common.errors import FarmError
 from common.events import Event
 from common.image_messages import OrderedImage, new_image
 from common.key_messages import KeyView
-from common.views import ExportedFile, ImageView, JobSummary, JobView, StatusView, Submit, Submitted
+from common.views import (
+    ExportedFile,
+    ImageView,
+    JobSummary,
+    JobView,
+    ModelView,
+    StatusView,
+    Submit,
+    Submitted,
+)
 
 TIMEOUT_S = 30.0
 #: An image in one of these states will not change by itself.
@@ -82,12 +91,15 @@ class SyncFarm(FarmHttp):
         """How far an ordered image is."""
         return self.do(calls.look(image_id))
 
-    def jobs(self, *, owner: str | None = None, status: Sequence[str] = ()) -> list[JobSummary]:
-        """The newest first: all that the key may see, or those of an owner and with one of these `status`."""
-        page = self.do(calls.job_page(owner=owner, status=status))
+    def jobs(
+        self, *, owner: str | None = None, name: str | None = None, status: Sequence[str] = ()
+    ) -> list[JobSummary]:
+        """The newest first: all that the key may see, or those of an owner, of a `name` and with
+        one of these `status`."""
+        page = self.do(calls.job_page(owner=owner, name=name, status=status))
         found = list(page.jobs)
         while page.next is not None:
-            page = self.do(calls.job_page(page.next, owner=owner, status=status))
+            page = self.do(calls.job_page(page.next, owner=owner, name=name, status=status))
             found += page.jobs
         return found
 
@@ -156,6 +168,10 @@ class SyncFarm(FarmHttp):
     def costs(self, month: str | None = None, owner: str | None = None) -> Bill:
         """The bill of a month such as `2026-11`; the present one without."""
         return self.do(calls.costs(month, owner))
+
+    def models(self) -> list[ModelView]:
+        """The models of the catalog, each with the nodes that have its files."""
+        return list((self.do(calls.models())).data)
 
     def status(self) -> StatusView:
         return self.do(calls.status())

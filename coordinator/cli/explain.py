@@ -15,28 +15,30 @@ from coordinator.cli.connection import connect
 from coordinator.cli.names import the_job
 from coordinator.cli.show import out, print_json
 from coordinator.client import FarmClient
-from coordinator.importing.pictures import shot_id
 
 _SUBJECTS = (
     "  job: its ID or name (`farm jobs` lists them)",
     "  node: its name (`farm nodes` lists them)",
     "  shot: at least the first six digits of its ID",
-    "  image: its file, or its SHA-256 in the store",
+    "  image: its file, its name in the job, or its SHA-256 in the store",
 )
 _IMAGES = (".png", ".webp", ".jpg", ".jpeg")
 
 
 def _word_or_image(given: str) -> str:
-    """A word of the API; for the file of an image, the shot in its metadata, else its SHA-256."""
+    """What the farm is asked for: for the file of an image the shot in its metadata, else its SHA-256."""
     file = Path(given)
-    if file.suffix.lower() not in _IMAGES:
-        return options.word(given)
     try:
-        content = file.read_bytes()
-    except OSError as error:
-        raise typer.BadParameter(f"cannot read the image {given}: {error.strerror}") from None
-    except ValueError:
-        raise typer.BadParameter(f"`{given}` is no name of a file") from None
+        content = file.read_bytes() if file.suffix.lower() in _IMAGES and file.exists() else None
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise typer.BadParameter(f"cannot read the image {given}: {reason}") from None
+    if content is None:
+        # Names of images may contain slashes.
+        return options.text(given) if "/" in given.strip("/") else options.word(given)
+    # Only for the file of an image: it imports what reads manifests.
+    from coordinator.importing.pictures import shot_id
+
     return shot_id(content) or hashlib.sha256(content).hexdigest()
 
 
@@ -44,10 +46,10 @@ def explain_command(
     subject: Annotated[
         str,
         typer.Argument(
-            metavar="JOB|SHOT|NODE|FILE",
+            metavar="JOB|SHOT|NODE|IMAGE",
             parser=_word_or_image,
             help="Job ID or name, node name, at least the first six digits of a shot ID, or an image: its "
-            "file, or its SHA-256.",
+            "file, its name in the newest job that has it, or its SHA-256.",
         ),
     ],
     settings: options.SettingsFile = None,
@@ -58,7 +60,7 @@ def explain_command(
     For a job, lists the shots that failed; for an image, tells how it was made and what it cost.
 
     Examples: `farm explain j-3f9c01aa` · `farm explain workshop` · `farm explain 51b2f0` ·
-    `farm explain mug.png`
+    `farm explain out/mug.png` · `farm explain ana/0-1234`
     """
     with connect(settings) as client:
         explanation = _explained(client, subject)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Annotated
 
@@ -17,8 +17,9 @@ from coordinator.cli import options
 from coordinator.cli.connection import connect
 from coordinator.cli.names import the_job
 from coordinator.cli.show import out, print_answer, print_json, print_list, table
-from coordinator.explain import SHORT, UNDONE, Budget
-from coordinator.explain.wording import spent
+from coordinator.explain.facts import Budget
+from coordinator.explain.jobs import UNDONE
+from coordinator.explain.wording import SHORT, listed, spent
 
 #: Of jobs that name none; only others are shown.
 _USUAL_PRIORITY = 50
@@ -203,8 +204,18 @@ def what_goes_on(job: JobView) -> str:
     running = sum(job.counts.get(state, 0) for state in (ShotState.RUNNING, ShotState.DELIVERED))
     waiting = job.counts.get(ShotState.WAITING, 0)
     if job.intent == "paused" and running:
-        return f"{counted(running, 'shot')} that {'runs' if running == 1 else 'run'} already will finish"
+        where = f" on {listed(sorted(job.running))}" if job.running else ""
+        return (
+            f"{counted(running, 'shot')} that {'runs' if running == 1 else 'run'} already will finish{where}"
+        )
     if job.intent == "cancelled" and running + waiting:
-        goes = "goes" if running + waiting == 1 else "go"
-        return f"{counted(running + waiting, 'shot')} {goes} on for another job that wants the same"
+        return "; ".join(_shared(job)) or f"{counted(running + waiting, 'shot')} still to be cancelled"
     return ""
+
+
+def _shared(job: JobView) -> Iterator[str]:
+    """Which other jobs keep shots of a cancelled job going."""
+    for other, number in job.shared.items():
+        who = f"job {other}" if other else "a job of another owner"
+        goes, them = ("goes", "it") if number == 1 else ("go", "them")
+        yield f"{counted(number, 'shot')} {goes} on for {who}, which wants {them} too"

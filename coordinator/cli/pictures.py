@@ -17,7 +17,7 @@ from coordinator.cli.names import the_job
 from coordinator.cli.person import login_name
 from coordinator.cli.show import money, out, print_json
 from coordinator.client import FarmClient
-from coordinator.explain import SHORT
+from coordinator.explain.wording import SHORT
 
 _SHOT = re.compile("[0-9a-f]{6,64}")
 _SHA256 = re.compile("[0-9a-f]{64}")
@@ -137,7 +137,7 @@ def _delete(client: FarmClient, subject: str, sha256: str | None, job: str | Non
 
 def _is_shot(client: FarmClient, subject: str) -> bool:
     """Returns whether hex digits identify a shot; a job with this name has priority."""
-    return bool(_SHOT.fullmatch(subject)) and all(job.name != subject for job in client.jobs())
+    return bool(_SHOT.fullmatch(subject)) and not client.jobs(name=subject)
 
 
 def _ask(question: str, *, yes: bool) -> None:

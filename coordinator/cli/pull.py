@@ -13,8 +13,8 @@ from common.views import JobView
 from coordinator.cli import options
 from coordinator.cli.connection import connect
 from coordinator.cli.download import Pulled, pull
+from coordinator.cli.job_sheet import contact_sheet, tell_sheet, warn_of_missing_fonts
 from coordinator.cli.names import the_job
-from coordinator.cli.results import contact_sheet, tell_sheet, warn_of_missing_fonts
 from coordinator.cli.show import out, print_json
 
 #: What is said of images without a file, by the state of their shots.

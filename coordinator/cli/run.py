@@ -18,16 +18,10 @@ from common.views import JobView
 from coordinator.cli import options
 from coordinator.cli.connection import connect
 from coordinator.cli.download import Pulled, pull
+from coordinator.cli.job_sheet import contact_sheet, tell_sheet, warn_of_missing_fonts
 from coordinator.cli.plan_page import show_plan
 from coordinator.cli.planning import read_manifest
-from coordinator.cli.results import (
-    Outcome,
-    contact_sheet,
-    outcome,
-    show_outcome,
-    tell_sheet,
-    warn_of_missing_fonts,
-)
+from coordinator.cli.results import Outcome, outcome, show_outcome
 from coordinator.cli.show import err, out, print_json, whisper
 from coordinator.cli.submit import plan_for, require_possible, submit, tell, warn_of_waits
 from coordinator.cli.watch import follow, is_over, require_success

@@ -26,8 +26,6 @@ from coordinator.embedded.state import FarmState, read_state, supervisor_pid
 from coordinator.explain.fleet import idle_sentences, slow_sentences
 
 _LATEST_JOBS = 10
-#: Statuses of jobs that need nothing any more; one with failed shots waits for a retry or an acceptance.
-_OVER = ("done", "cancelled")
 
 
 class Status(BaseModel):
@@ -106,14 +104,12 @@ def _blocks(local: FarmState | None, view: StatusView | None) -> list[Renderable
 
 
 def jobs_block(jobs: Sequence[JobSummary]) -> RenderableType:
-    """Returns the latest jobs that go on or need someone's action; the others are counted."""
-    going = [job for job in jobs if job.status not in _OVER]
-    more = len(jobs) - len(going[:_LATEST_JOBS])
-    others = f"{counted(more, 'other job')}: `farm jobs` lists all" if more else ""
-    if not going:
-        return "; ".join(filter(None, ("no job goes on", others)))
-    shown = jobs_table(going[:_LATEST_JOBS])
-    return Group(shown, styled(others, style="dim")) if others else shown
+    """Returns the first jobs that go on or need someone's action; the others are counted."""
+    if not jobs:
+        return "no job goes on; `farm jobs` lists all"
+    more = counted(len(jobs) - _LATEST_JOBS, "more job") if len(jobs) > _LATEST_JOBS else ""
+    pointer = "; ".join(filter(None, (more, "`farm jobs` lists all, with those that have ended")))
+    return Group(jobs_table(jobs[:_LATEST_JOBS]), styled(pointer, style="dim"))
 
 
 def _problems(view: StatusView) -> list[str]:

@@ -35,8 +35,6 @@ _WINDOW_S = 300.0
 _BAR_WIDTH = 16
 #: Lines around jobs and nodes: the head, two empty lines, two headings, and one for what each leaves out.
 _OTHER_LINES = 9
-#: Statuses of jobs of which nothing goes on.
-_OVER = ("done", "cancelled")
 #: States of nodes in the order in which they are shown: what needs somebody, what works, the others.
 _ORDER = ("quarantined", "lost", "busy", "selftest", "draining", "ready", "paused", "offline")
 #: Keys; the last is the end of the input.
@@ -74,19 +72,18 @@ class Screen:
 
     def __init__(self, url: str) -> None:
         self._url = url
-        #: Moment and stored images of all jobs.
+        #: Moment, and images rendered until then.
         self._looks: deque[tuple[float, int]] = deque()
 
     def frame(self, farm: StatusView, now: float, *, lines: int = 24, width: int = 80) -> RenderableType:
         """The screen, of so many lines and columns if they are enough for what is going on."""
-        going = [job for job in farm.jobs if job.status not in _OVER]
         room = max(4, lines - _OTHER_LINES)
-        for_jobs = max(1, min(len(going), room - min(len(farm.nodes), room // 2)))
+        for_jobs = max(1, min(len(farm.jobs), room - min(len(farm.nodes), room // 2)))
         return Group(
             self._head(farm, now, width),
             styled(""),
-            _jobs(going[:for_jobs]),
-            *_more(len(going) - for_jobs, "job"),
+            _jobs(farm.jobs[:for_jobs]),
+            *_more(len(farm.jobs) - for_jobs, "job"),
             styled(""),
             *_fleet(farm.nodes, max(1, room - for_jobs)),
         )
@@ -102,8 +99,7 @@ class Screen:
         head.add_column(justify="right", no_wrap=True)
         head.add_row(styled(self._url, style="bold"), f"{datetime.fromtimestamp(now):%H:%M:%S}  q leaves")
         head.add_row(styled(f"{counted(len(farm.nodes), 'node')}: {nodes or 'none has joined'}"), "")
-        stored = sum(job.counts.get("done", 0) for job in farm.jobs)
-        facts = [self._rate(now, stored), f"{running:,} running", f"{waiting:,} waiting"]
+        facts = [self._rate(now, farm.images), f"{running:,} running", f"{waiting:,} waiting"]
         if farm.broker != "up":
             facts.append(f"broker: {farm.broker}")
         head.add_row(styled(" · ".join(facts)), "")

@@ -9,7 +9,7 @@ from fastapi.responses import Response
 
 from common.catalog import ServedCatalog
 from common.messages import ModelFile
-from common.views import CatalogAddition, CatalogVersion, ModelView
+from common.views import CatalogAddition, CatalogVersion, ModelList
 from coordinator.http.access import TheAct, TheBounds, TheFarm, allow
 
 router = APIRouter(prefix="/v1")
@@ -22,9 +22,9 @@ async def catalog(farm: TheFarm) -> Response:
 
 
 @router.get("/models", dependencies=[allow("read-all", "join", own="read")])
-def models(farm: TheFarm, bounds: TheBounds) -> list[ModelView]:
-    """List the models in the catalog."""
-    return farm.models(bounds)
+def models(farm: TheFarm, bounds: TheBounds) -> ModelList:
+    """List the models in the catalog, also for clients of OpenAI's API."""
+    return ModelList(data=tuple(farm.models(bounds)))
 
 
 @router.get("/models/files/{sha256}", dependencies=[allow("operate", "join")])

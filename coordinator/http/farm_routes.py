@@ -32,12 +32,13 @@ def memory(farm: TheFarm) -> list[MemoryView]:
     return farm.memory()
 
 
-@router.get("/v1/explain/{subject}", dependencies=[READING])
+@router.get("/v1/explain/{subject:path}", dependencies=[READING])
 async def explain(subject: str, farm: TheFarm, owner: TheOwner) -> Explanation:
     """Explain what is running, what is waiting and why, and what to do about it.
 
-    `subject` is a job ID, a node name, at least the first six digits of a shot ID, or the SHA-256 of a
-    stored image. Nodes are explained to keys with `read-all` only. 404: no match; 409: several shots match.
+    `subject` is a node name, a job's ID or name, at least the first six digits of a shot ID, the SHA-256 of a
+    stored image, or the name of an image in the newest job that has one of this name. Nodes are explained to
+    keys with `read-all` only. 404: no match; 409: several jobs or shots match.
     """
     explanation = await farm.explain(subject, owner)
     try:

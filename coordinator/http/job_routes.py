@@ -62,9 +62,10 @@ def jobs(
     cursor: Cursor = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     owner: str | None = None,
+    name: str | None = None,
     status: Annotated[list[JobStatus] | None, Query()] = None,
 ) -> JobPage:
-    """List jobs, newest first: of an `owner`, and with one of these `status`."""
+    """List jobs, newest first: of an `owner`, of a `name`, and with one of these `status`."""
     after = None if cursor is None else requests.place(cursor, float, str)
     if bound_to is not None and owner not in (None, bound_to):
         return JobPage(jobs=())
@@ -72,6 +73,7 @@ def jobs(
         bound_to or owner,
         after=None if after is None else (after[0], after[1]),
         limit=limit,
+        name=name,
         statuses=status or (),
     )
     return JobPage(jobs=tuple(found), next=None if end is None else requests.cursor(*end))

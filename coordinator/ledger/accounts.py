@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from sqlalchemy import func, select
+
 from common.bill import BillLine, ThanksLine
 from common.errors import NotFound
 from common.settings import Money
@@ -11,6 +13,7 @@ from common.views import CostRow
 from coordinator.ledger import bills, costs
 from coordinator.ledger.job_rows import detailed_job
 from coordinator.ledger.records import Totals
+from coordinator.ledger.schema import tallies
 from coordinator.ledger.transactions import Transactions
 
 
@@ -25,6 +28,14 @@ class Accounts:
             found = costs.waiting(backlog)
         with self.transactions.read() as connection:
             return costs.totals(connection, found, now)
+
+    def images(self, owner: str | None = None) -> int:
+        """Images rendered and stored for the jobs of an owner (None: of all) since the farm exists."""
+        query = select(func.coalesce(func.sum(tallies.c.value), 0.0)).where(tallies.c.kind == "owner_images")
+        with self.transactions.read() as connection:
+            return int(
+                connection.scalar(query if owner is None else query.where(tallies.c.label == owner)) or 0
+            )
 
     def cost_table(self, job_id: str | None = None) -> list[CostRow]:
         """Cost per image by model and class over all attempts, of one job or of the whole farm."""

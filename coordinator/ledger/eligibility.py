@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Row, select
 
 from common.states import NodeState
-from coordinator.explain import CandidateNode, First, LaneWork, NodeFacts, NodeRefusal
+from coordinator.explain.facts import CandidateNode, First, LaneWork, NodeFacts, NodeRefusal
 from coordinator.ledger.fleet import in_service, is_known
 from coordinator.ledger.next_shots import NextShots, failed_here
 from coordinator.ledger.rules import Rules

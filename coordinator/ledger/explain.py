@@ -11,7 +11,7 @@ from common.errors import NotFound
 from common.states import AttemptEvent, AttemptState, BatchState, ShotState
 from common.views import Explanation
 from common.wording import nearest, shortened
-from coordinator.explain import (
+from coordinator.explain.facts import (
     Budget,
     Check,
     Hand,
@@ -21,22 +21,22 @@ from coordinator.explain import (
     NodeSubject,
     ShotSubject,
     Waiting,
-    explain_job,
-    explain_node,
-    explain_shot,
 )
+from coordinator.explain.jobs import explain_job
+from coordinator.explain.nodes import explain_node
+from coordinator.explain.shots import explain_shot
 from coordinator.ledger.database import columns_of
 from coordinator.ledger.deletions import deleted_by
 from coordinator.ledger.eligibility import Eligibility, needs
 from coordinator.ledger.failure_policy import by_its_own_fault, failed
 from coordinator.ledger.fleet import served_lanes
 from coordinator.ledger.job_rows import details_removed, job_row
-from coordinator.ledger.job_views import job_view
+from coordinator.ledger.job_views import job_named, job_view
 from coordinator.ledger.measurements import memory_views
 from coordinator.ledger.node_views import slow_path_views
 from coordinator.ledger.rules import Rules
 from coordinator.ledger.schema import attempts, batches, events, images, jobs, plain, shots, wants
-from coordinator.ledger.shot_rows import find_shot, shot_with_image
+from coordinator.ledger.shot_rows import find_shot, shot_named, shot_with_image
 from coordinator.ledger.specs import shot_of
 from coordinator.ledger.waiting import samples
 from coordinator.scheduling.backlog import Backlog
@@ -68,8 +68,19 @@ def explain(
     try:
         shot = find_shot(connection, shot_with_image(connection, subject, owner) or subject, owner)
     except NotFound:
-        raise NotFound(_unknown(connection, look, subject)) from None
+        return _named(connection, look, subject)
     return explain_shot(_shot(connection, look, shot))
+
+
+def _named(connection: Connection, look: Eligibility, name: str) -> Explanation:
+    """Of a job by its name, else of an image."""
+    job_id = job_named(connection, name, look.owner)
+    if job_id is not None:
+        return explain_job(_job(connection, look, job_id))
+    shot_id = shot_named(connection, name, look.owner)
+    if shot_id is None:
+        raise NotFound(_unknown(connection, look, name))
+    return explain_shot(_shot(connection, look, find_shot(connection, shot_id, look.owner)))
 
 
 def _unknown(connection: Connection, look: Eligibility, subject: str) -> str:
@@ -86,8 +97,8 @@ def _unknown(connection: Connection, look: Eligibility, subject: str) -> str:
     near = nearest(subject, known)
     meant = f": did you mean `{near}`?" if near else ""
     if look.owner is not None:
-        return f"no job or shot of {look.owner} is called {shortened(subject)}{meant}"
-    return f"no job, shot or node is called {shortened(subject)}{meant}"
+        return f"no job, shot or image of {look.owner} is called {shortened(subject)}{meant}"
+    return f"no job, shot, image or node is called {shortened(subject)}{meant}"
 
 
 def _of(owner: str | None) -> tuple[ColumnElement[bool], ...]:

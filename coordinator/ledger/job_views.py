@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, String, and_, bindparam, func, or_, select
+from sqlalchemy import Connection, Row, Select, String, and_, bindparam, case, func, or_, select
 
+from common.errors import Conflict
 from common.states import AttemptState, BatchState, ShotState
 from common.views import (
     BudgetView,
@@ -16,7 +17,7 @@ from common.views import (
     JobSummary,
     JobView,
 )
-from coordinator.explain.wording import a_few
+from coordinator.explain.wording import a_few, listed
 from coordinator.ledger.database import columns_of
 from coordinator.ledger.job_rows import JOB, job_row
 from coordinator.ledger.schema import attempts, batches, job_counts, jobs, plain, shots, wants
@@ -27,6 +28,9 @@ from coordinator.ledger.transitions import ACCEPTED, DELETED, REJECTED
 _WINDOW_S = 120.0
 #: Jobs that a page with a filter looks at: its cost does not grow with what does not match.
 _LOOKED_AT = 1000
+#: Statuses of jobs that go on by nothing that is to come, and of those that go on or wait for somebody.
+_ENDED = ("done", "failed", "cancelled")
+_UNFINISHED = ("waiting", "running", "paused", "failed", "unschedulable")
 #: States of active shots.
 _IN_HAND = frozenset({ShotState.RUNNING, ShotState.DELIVERED})
 
@@ -76,57 +80,67 @@ def status_of(row: Row[Any], counts: Mapping[str, int]) -> str:
     return status(row.intent, counts) if row.complete or row.intent == "cancelled" else "waiting"
 
 
-def job_summaries(connection: Connection, currency: str, owner: str | None) -> list[JobSummary]:
-    """See `Jobs.summaries`."""
-    counts: dict[str, dict[str, int]] = {}
-    counted = select(job_counts.c.job_id, job_counts.c.state, job_counts.c.shots)
-    counted = counted.where(job_counts.c.shots > 0)
-    listed = select(*JOB).order_by(jobs.c.submitted_at.desc())
-    if owner is not None:
-        counted = counted.join(jobs, jobs.c.id == job_counts.c.job_id).where(jobs.c.owner == owner)
-        listed = listed.where(jobs.c.owner == owner)
-    for job_id, state, number in connection.execute(counted):
-        counts.setdefault(job_id, {})[state] = number
-    rows = connection.execute(listed)
-    return [
-        JobSummary(**_summary(row, counts.get(row.id, {})), budget=_budget(connection, row, currency))
-        for row in rows
-    ]
-
-
 def job_page(
     connection: Connection,
     currency: str,
     owner: str | None,
-    after: tuple[float, str] | None,
+    *,
+    after: tuple[float, str] | None = None,
     limit: int,
-    statuses: Collection[str],
+    name: str | None = None,
+    statuses: Collection[str] = (),
 ) -> tuple[list[JobSummary], tuple[float, str] | None]:
     """See `Jobs.page`."""
     looked_at = limit if not statuses else max(limit, _LOOKED_AT)
     query = select(*JOB).order_by(jobs.c.submitted_at.desc(), jobs.c.id.desc()).limit(looked_at)
     if owner is not None:
         query = query.where(jobs.c.owner == owner)
+    if name is not None:
+        query = query.where(jobs.c.name == name)
     if after is not None:
         at, job_id = after
         earlier = and_(jobs.c.submitted_at == at, jobs.c.id < job_id)
         query = query.where(jobs.c.submitted_at <= at, or_(jobs.c.submitted_at < at, earlier))
     rows = connection.execute(query).all()
-    counted = select(job_counts.c.job_id, job_counts.c.state, job_counts.c.shots)
-    mine = job_counts.c.job_id.in_([row.id for row in rows]), job_counts.c.shots > 0
-    counts: dict[str, dict[str, int]] = {}
-    for job_id, state, number in connection.execute(counted.where(*mine)):
-        counts.setdefault(job_id, {})[state] = number
     found: list[JobSummary] = []
-    for row in rows:
+    for row, summary in zip(rows, _summaries(connection, rows, currency), strict=True):
         last = row.submitted_at, row.id
-        budget = _budget(connection, row, currency)
-        summary = JobSummary(**_summary(row, counts.get(row.id, {})), budget=budget)
         if not statuses or summary.status in statuses:
             found.append(summary)
         if len(found) == limit:
             return found, last
     return found, last if len(rows) == looked_at else None
+
+
+def _summaries(connection: Connection, rows: Sequence[Row[Any]], currency: str) -> list[JobSummary]:
+    counts = _counts(connection, rows)
+    return [
+        JobSummary(**_summary(row, counts.get(row.id, {})), budget=_budget(connection, row, currency))
+        for row in rows
+    ]
+
+
+def job_named(connection: Connection, name: str, owner: str | None = None) -> str | None:
+    """ID of the job that a name means, of those of an owner (None: of all): the one that has not ended, else
+    the newest. None if there is no such job; raises Conflict if several have not ended.
+    """
+    found, _ = job_page(connection, "", owner, limit=_LOOKED_AT, name=name)
+    going = [job.id for job in found if job.status not in _ENDED]
+    if len(going) > 1:
+        raise Conflict(f"{len(going)} jobs are called {name} ({listed(going)}): give the ID of one")
+    return next(iter(going or [job.id for job in found]), None)
+
+
+def unfinished_jobs(
+    connection: Connection, currency: str, owner: str | None, busy: Collection[str], limit: int
+) -> list[JobSummary]:
+    """See `Jobs.unfinished`; `busy` are the jobs with work."""
+    found, _ = job_page(connection, currency, owner, limit=limit, statuses=_UNFINISHED)
+    others = select(*JOB).where(jobs.c.id.in_(set(busy) - {job.id for job in found}))
+    if owner is not None:
+        others = others.where(jobs.c.owner == owner)
+    rows = connection.execute(others.order_by(jobs.c.submitted_at.desc()).limit(limit)).all()
+    return [*found, *_summaries(connection, rows, currency)][:limit]
 
 
 def is_in_line(view: JobProgress) -> bool:
@@ -142,6 +156,7 @@ def job_view(connection: Connection, job_id: str, now: float, currency: str) -> 
     return JobView(
         **_progress(connection, row, counts, now, currency),
         running=_pairs(connection, _RUNNING, job_id),
+        shared=_shared(connection, row) if row.intent == "cancelled" and not OPEN.isdisjoint(counts) else {},
         estimate=_estimate(row),
         took_s=_took_s(row) if row.complete and OPEN.isdisjoint(counts) else None,
         paused_s=row.paused_s,
@@ -156,12 +171,18 @@ def job_progress(
     connection: Connection, rows: Sequence[Row[Any]], now: float, currency: str
 ) -> list[JobProgress]:
     """Views of some jobs, with `eta_s` as `job_view` has it."""
-    counts: dict[str, dict[str, int]] = {}
+    counts = _counts(connection, rows)
+    return [JobProgress(**_progress(connection, row, counts.get(row.id, {}), now, currency)) for row in rows]
+
+
+def _counts(connection: Connection, rows: Sequence[Row[Any]]) -> dict[str, dict[str, int]]:
+    """Shots of some jobs by state, by ID of the job."""
     counted = select(job_counts.c.job_id, job_counts.c.state, job_counts.c.shots)
     mine = job_counts.c.job_id.in_([row.id for row in rows]), job_counts.c.shots > 0
+    counts: dict[str, dict[str, int]] = {}
     for job_id, state, number in connection.execute(counted.where(*mine)):
         counts.setdefault(job_id, {})[state] = number
-    return [JobProgress(**_progress(connection, row, counts.get(row.id, {}), now, currency)) for row in rows]
+    return counts
 
 
 def _progress(
@@ -221,6 +242,24 @@ def _images_per_minute(connection: Connection, job_id: str, now: float) -> float
     begin: float = max(first or 0.0, newest - _WINDOW_S)
     end: float = newest if now - newest > _WINDOW_S else now
     return float(number) / max(end - begin, 1.0) * 60
+
+
+def _shared(connection: Connection, job: Row[Any]) -> dict[str, int]:
+    """Unfinished shots of a cancelled job by the job that wants them, as `JobView.shared` has it."""
+    other, wanting = wants.alias(), jobs.alias()
+    first = func.min(case((wanting.c.owner == job.owner, wanting.c.id)))
+    named = (
+        select(func.coalesce(first, "").label("job"))
+        .select_from(wants.join(shots))
+        .join(other, and_(other.c.shot_id == shots.c.id, other.c.job_id != job.id))
+        .join(wanting, wanting.c.id == other.c.job_id)
+        .where(wants.c.job_id == job.id, wants.c.again.is_(False), other.c.again.is_(False))
+        .where(shots.c.state.in_([plain(state) for state in OPEN]), wanting.c.intent != "cancelled")
+        .group_by(shots.c.id)
+        .subquery()
+    )
+    query = select(named.c.job, func.count()).group_by(named.c.job).order_by(func.count().desc())
+    return {row[0]: row[1] for row in connection.execute(query)}
 
 
 def _failures(connection: Connection, job_id: str) -> tuple[FailureView, ...]:

@@ -29,6 +29,9 @@ from coordinator.ledger.transactions import Transactions, Write
 from coordinator.ledger.transitions import CANCELLED, RESUMED, chunks, drop_unwanted, note_job
 from coordinator.scheduling.changes import JobClosed, JobPrioritised
 
+#: Jobs that the state of a farm tells of.
+_MOST_UNFINISHED = 200
+
 _Job = TypeVar("_Job", bound=JobProgress)
 
 
@@ -96,28 +99,39 @@ class Jobs:
         *,
         after: tuple[float, str] | None = None,
         limit: int,
+        name: str | None = None,
         statuses: Collection[str] = (),
     ) -> tuple[list[JobSummary], tuple[float, str] | None]:
         """Some jobs of an owner (None: of all), newest first, after a time and an ID; and where to go on.
 
-        With `statuses`, others are left out; as the page looks at a bounded number of jobs, it may be short.
+        With `name`, those of this name. With `statuses`, others are left out; as the page looks at a bounded
+        number of jobs, it may be short.
         """
         with self.transactions.read() as connection:
-            return job_views.job_page(connection, self.currency, owner, after, limit, statuses)
+            return job_views.job_page(
+                connection, self.currency, owner, after=after, limit=limit, name=name, statuses=statuses
+            )
 
-    def summaries(self, owner: str | None = None) -> list[JobSummary]:
-        """The jobs of an owner (None: of all), newest first."""
+    def unfinished(self, owner: str | None = None) -> list[JobSummary]:
+        """Jobs of an owner (None: of all) with work, and of the newest others those that wait for somebody:
+        paused ones, and those with shots that failed or fit no node. At most `_MOST_UNFINISHED`.
+        """
+        busy = self._busy()
         with self.transactions.read() as connection:
-            return job_views.job_summaries(connection, self.currency, owner)
+            return job_views.unfinished_jobs(connection, self.currency, owner, busy, _MOST_UNFINISHED)
 
     def overview(self, owner: str | None = None) -> Overview:
         """The jobs of an owner (None: of all) that have work, then the newest, and what they cost lately."""
-        with self.transactions.backlog() as backlog:
-            busy = {line.job_id for line in backlog.lines}
-            busy |= {batch.job_id for batch in backlog.running.values()}
+        busy = self._busy()
         with self.transactions.read() as connection:
             found = overview.overview(connection, owner, busy, self.transactions.clock(), self.currency)
         return found._replace(jobs=[self._with_end(job) for job in found.jobs])
+
+    def _busy(self) -> set[str]:
+        """Jobs with shots that wait or run."""
+        with self.transactions.backlog() as backlog:
+            busy = {line.job_id for line in backlog.lines}
+            return busy | {batch.job_id for batch in backlog.running.values()}
 
     def progress(self, job_ids: Sequence[str]) -> list[JobProgress]:
         """How far these jobs are, in this order; jobs that do not exist are left out."""

@@ -76,7 +76,10 @@ class Ledger:
         self.jobs.cancel_cut_off()
 
     def explain(self, subject: str, *, version: str, owner: str | None = None) -> Explanation:
-        """Why a job, node or shot (6 or more digits of its ID) is in its state, and what would change it.
+        """Why a job, node or shot is in its state, and what would change it.
+
+        A shot is given by 6 or more digits of its ID, or by its image: its SHA-256, or the name that one of
+        the newest jobs gives it.
 
         `version` is the version of the farm. With `owner`, only jobs and shots of this owner exist.
 

@@ -15,6 +15,8 @@ from coordinator.ledger.transitions import ACCEPTED, chunks, counted_as, move_sh
 
 #: Minimum length of an ID prefix.
 _LEAST_DIGITS = 6
+#: Jobs among whose images a name is looked for.
+_JOBS = 1000
 
 
 def find_shot(connection: Connection, shot_id: str, owner: str | None = None) -> Row[Any]:
@@ -49,6 +51,21 @@ def shot_with_image(connection: Connection, sha256: str, owner: str | None = Non
     query = select(func.min(shots.c.id)).select_from(shots.join(images)).where(images.c.sha256 == sha256)
     shot_id: str | None = connection.scalar(query if owner is None else query.where(of_owner(owner)))
     return shot_id
+
+
+def shot_named(connection: Connection, name: str, owner: str | None = None) -> str | None:
+    """ID of the shot that gives an image this name, with or without the ending of its file.
+
+    Of several jobs with such an image the newest counts, among the last `_JOBS` of an owner (None: of all).
+    """
+    newest = select(jobs.c.id).order_by(jobs.c.submitted_at.desc()).limit(_JOBS)
+    late = connection.scalars(newest if owner is None else newest.where(jobs.c.owner == owner)).all()
+    named = wants.c.job_id.in_(late), wants.c.name.in_({name, name.rpartition(".")[0]})
+    query = select(wants.c.job_id, wants.c.shot_id).where(*named).order_by(wants.c.position)
+    shot_ids: dict[str, str] = {}
+    for job_id, shot_id in connection.execute(query):
+        shot_ids.setdefault(job_id, shot_id)
+    return next((shot_ids[job_id] for job_id in late if job_id in shot_ids), None)
 
 
 def give_fresh_start(write: Write, ids: Sequence[str], source: ShotState, detail: str) -> None:

@@ -11,7 +11,7 @@ from starlette.concurrency import run_in_threadpool
 from common.errors import NotFound, Unreadable
 from common.states import ShotState
 from common.views import Rejection
-from coordinator.explain import SHORT
+from coordinator.explain.wording import SHORT
 from coordinator.farm import Farm
 from coordinator.ledger.images import StoredFile
 from coordinator.pictures.thumbnail import CONTENT_TYPE, thumbnail, thumbnail_key

@@ -76,7 +76,7 @@ class _EmptyQueues:
 
 
 def _calls(bench: Bench) -> dict[str, Callable[[], object]]:
-    job = bench.ledger.jobs.summaries()[-1].id
+    job = bench.jobs()[-1].id
     broker: Any = _EmptyQueues()
     collector = FarmCollector(
         bench.ledger, broker, Traffic(), Stages(), currency="EUR", home=Path(), started_at=0.0

@@ -60,6 +60,8 @@ def test_openais_client_gets_images(house: Farmhouse, key: str) -> None:
     openai = require_module("openai", "make setup-dev")
     url = f"{house.settings().public_url}/v1"
     with openai.OpenAI(base_url=url, api_key=key, max_retries=0, timeout=PATIENCE_S) as client:
+        models = {each.id: each for each in client.models.list()}
+        assert (models["shotfarm-demo"].object, models["shotfarm-demo"].owned_by) == ("model", "farm")
         wish = {"model": "shotfarm-demo", "prompt": "a {red} mug", "size": "128x128"}
         two = client.images.generate(**wish, n=2, response_format="b64_json").data
         assert len({each.b64_json for each in two}) == 2

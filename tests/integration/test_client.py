@@ -143,6 +143,8 @@ def test_a_program_with_an_event_loop_does_the_same(
             shots = [shot async for shot in farm.shots(job.id)]
             assert (await farm.download(shots[0])).startswith(b"\x89PNG")
             assert job.id in {one.id for one in await farm.jobs()}
+            assert [one.id for one in await farm.jobs(name="none")] == []
+            assert "tiny" in {one.name for one in await farm.models()}
             with pytest.raises(NotFound):
                 await farm.job("j-none")
 

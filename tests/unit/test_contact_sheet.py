@@ -10,7 +10,7 @@ from PIL import Image
 
 from common.wording import visible, visible_lines
 from coordinator.cli.contact_sheet import LONGEST_PNG, Picture, write_contact_sheet
-from coordinator.cli.results import price_words
+from coordinator.cli.job_sheet import price_words
 from tests.nasty_strings import NASTY, UNSAYABLE
 
 

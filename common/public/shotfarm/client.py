@@ -28,7 +28,7 @@ from common.errors import (
 from common.events import Event, JobUpdate, ShotUpdate, StreamReset
 from common.image_messages import OrderedImage
 from common.key_messages import KeyView
-from common.views import ExportedFile, ImageView, JobSummary, JobView, StatusView, Submitted
+from common.views import ExportedFile, ImageView, JobSummary, JobView, ModelView, StatusView, Submitted
 from common.webhooks import WebhookMessage
 from common.webhooks import verify as verify_webhook
 
@@ -48,6 +48,7 @@ __all__ = [
     "JobUpdate",
     "JobView",
     "KeyView",
+    "ModelView",
     "NotFound",
     "OrderedImage",
     "OverBudget",

@@ -28,6 +28,7 @@ from common.messages import (
 from common.nodes import Card
 from common.settings import Money, Timing
 from common.shot import LoraUse, PlannedShot, Shot
+from common.views import JobSummary
 from common.work import Work
 from coordinator.ledger import (
     Candidate,
@@ -195,6 +196,10 @@ class Bench:
         }
         self.clock.now += 1
         return self.ledger.jobs.submit(NewJob(**given | fields), shots)
+
+    def jobs(self, owner: str | None = None) -> list[JobSummary]:
+        """Those of an owner (None: of all), newest first."""
+        return self.ledger.jobs.page(owner, limit=1000)[0]
 
     def join(
         self,

@@ -134,7 +134,7 @@ def test_a_submission_that_the_database_breaks_off_is_cancelled_once_it_works(
     job_and_first_chunk = disk_full_after(2, bench.engine, monkeypatch)
     with job_and_first_chunk, pytest.raises(Unavailable, match="free space"):
         bench.submit(placed(6000))
-    (job,) = bench.ledger.jobs.summaries()
+    (job,) = bench.jobs()
     assert job.intent == "active"
 
     bench.ledger.sweep()
@@ -267,7 +267,7 @@ def test_a_submission_whose_beginning_was_committed_unheard_is_cancelled(
     with every_answer_lost(bench.engine, monkeypatch), pytest.raises(Unavailable):
         bench.submit(placed(2))
     bench.ledger.sweep()
-    assert [job.intent for job in bench.ledger.jobs.summaries()] == ["cancelled"]
+    assert [job.intent for job in bench.jobs()] == ["cancelled"]
 
 
 def test_a_submission_that_cannot_be_cancelled_keeps_no_lease_alive(

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from common.errors import NotFound
+from common.errors import Conflict, NotFound
 from common.messages import Spent
 from common.states import ShotState
 from coordinator.ledger.schema import attempts, batches, images, shots
-from tests.contract.ledger.bench import TIMING, Bench, placed, work
-from tests.contract.ledger.saying import explained, said, shots_of
+from tests.contract.ledger.bench import TIMING, Bench, placed, placed_one, shot, work
+from tests.contract.ledger.saying import VERSION, explained, said, shots_of
 
 
 def test_of_two_jobs_the_one_that_waits_is_told_which_comes_first(bench: Bench) -> None:
@@ -36,6 +36,29 @@ def test_a_paused_job_says_so_and_a_shot_goes_on_by_another_that_wants_it(bench:
 
     assert "waits: node node takes this next" in said(bench, shot)
     assert explained(bench, shot).remedy == ""
+
+
+def test_a_job_and_an_image_are_explained_by_their_names(bench: Bench) -> None:
+    image = placed_one(shot(1), name="ana/0-1")
+    bench.submit([image, placed_one(shot(2), name="mugs")], name="early")
+    late = bench.submit([placed_one(shot(3), name="ana/0-1")], name="late", owner="zoe").job_id
+
+    assert explained(bench, "late").subject == late
+    for name in ("ana/0-1", "ana/0-1.webp"):
+        (newest,) = shots_of(bench, late)
+        assert explained(bench, name).subject == newest, "the newest job with such an image counts"
+        told = bench.ledger.explain(name, version=VERSION, owner="ana")
+        assert told.subject == image.planned.id, "others' images do not exist for an owner"
+    with pytest.raises(NotFound, match="no job, shot, image or node is called ana/0-2"):
+        explained(bench, "ana/0-2")
+
+    again = bench.submit(placed(1, first=9), name="late").job_id
+    with pytest.raises(Conflict, match="2 jobs are called late"):
+        explained(bench, "late")
+    bench.ledger.jobs.cancel(late)
+    assert explained(bench, "late").subject == again
+    bench.ledger.jobs.cancel(again)
+    assert explained(bench, "late").subject == again
 
 
 def test_a_budget_that_is_taken_by_what_is_in_hand_is_said(bench: Bench) -> None:
@@ -182,7 +205,7 @@ def test_an_unknown_name_is_refused_with_the_nearest_that_is_known(bench: Bench)
     bench.join("attic")
     with pytest.raises(NotFound, match="did you mean `attic`"):
         explained(bench, "atic")
-    with pytest.raises(NotFound, match="no job, shot or node is called abcdef012345"):
+    with pytest.raises(NotFound, match="no job, shot, image or node is called abcdef012345"):
         explained(bench, "abcdef012345")
 
 

@@ -70,6 +70,25 @@ def test_an_overview_has_the_jobs_with_work_first_and_counts_the_others(bench: B
     assert ([job.id for job in mine.jobs], mine.more) == ([first], 0)
 
 
+def test_jobs_that_have_ended_leave_the_state_of_the_farm(bench: Bench) -> None:
+    """Those that wait for somebody stay, and images of all count."""
+    ended, cancelled, paused, waiting, theirs = (
+        bench.submit(placed(2, first=10 * number), owner=owner).job_id
+        for number, owner in enumerate(("ana", "ana", "ana", "ana", "bo"))
+    )
+    for job in (cancelled, paused, waiting, theirs):
+        bench.ledger.jobs.pause(job)
+    bench.finish(bench.join().lease())
+    bench.ledger.jobs.cancel(cancelled)
+    bench.ledger.jobs.resume(waiting)
+
+    assert [job.id for job in bench.ledger.jobs.unfinished()] == [theirs, waiting, paused]
+    assert [job.id for job in bench.ledger.jobs.unfinished("ana")] == [waiting, paused]
+    assert ended in [job.id for job in bench.jobs()]
+    images = [bench.ledger.accounts.images(owner) for owner in (None, "ana", "bo")]
+    assert images == [2, 2, 0]
+
+
 def test_progress_is_told_in_the_order_of_the_question(bench: Bench) -> None:
     ids = [bench.submit(placed(1, first=number)).job_id for number in range(3)]
     found = bench.ledger.jobs.progress([ids[2], "none", ids[0]])

@@ -195,7 +195,7 @@ class Walk:
         return self.random.choice(pool) if pool else None
 
     def steer(self) -> None:
-        known = self.bench.ledger.jobs.summaries()
+        known = self.bench.jobs()
         if known:
             ledger = self.bench.ledger
             verbs: list[Callable[[str], object]] = [ledger.jobs.cancel, ledger.jobs.pause, ledger.jobs.resume]
@@ -233,7 +233,7 @@ class Walk:
         """Some steps of retention, mostly not to its end: sums of any whole days stay as they were."""
         self.seen |= self.happened()
         if self.random.random() < 0.5:
-            self.bench.ledger.jobs.cancel(self.random.choice(self.bench.ledger.jobs.summaries()).id)
+            self.bench.ledger.jobs.cancel(self.random.choice(self.bench.jobs()).id)
         self.bench.ledger.thin()  # notes what has ended
         self.bench.clock.now += KEEP_S + 1
         before = self._tallied()

@@ -86,7 +86,7 @@ def test_a_quota_counts_images_by_day_and_begins_anew_at_midnight(bench: Bench) 
     order(bench, 2, first=3)
     (view,) = bench.ledger.keys.views()
     assert view.used_images == 5
-    assert [job.images for job in bench.ledger.jobs.summaries("studio")] == [2, 3]
+    assert [job.images for job in bench.jobs("studio")] == [2, 3]
     bench.clock.now += over.value.retry_after_s
     order(bench, 5, first=20)
 

@@ -226,7 +226,7 @@ def test_to_lead_brings_an_older_ledger_up_with_all_that_is_in_it(bench: Bench, 
 
 def _all_told(bench: Bench) -> tuple[object, ...]:
     """Counts and bills of all jobs, and totals; money to twelve digits behind the point."""
-    jobs = {job.id: (job.status, job.counts) for job in bench.ledger.jobs.summaries()}
+    jobs = {job.id: (job.status, job.counts) for job in bench.jobs()}
     bills = {job_id: round(bench.ledger.jobs.view(job_id).cost, 12) for job_id in jobs}
     totals = bench.ledger.accounts.totals()
     cost = {labels: round(money, 12) for labels, money in totals.cost.items()}

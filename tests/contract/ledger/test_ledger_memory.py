@@ -87,7 +87,7 @@ def test_what_ran_out_is_remembered_for_the_type_of_card_and_the_work_it_was(roo
 
     assert roomy.join("same").lease().pass_size == WIDE // 2
     assert roomy.join("larger", 12).lease().pass_size == WIDE
-    roomy.ledger.jobs.prioritise(roomy.ledger.jobs.summaries()[-1].id, 90)
+    roomy.ledger.jobs.prioritise(roomy.jobs()[-1].id, 90)
     assert roomy.join("third").lease().pass_size == WIDE
 
 

@@ -166,7 +166,7 @@ def test_only_a_stored_picture_of_a_live_job_can_be_rejected(bench: Bench, node:
     with pytest.raises(Conflict, match="is waiting: it has no stored image"):
         bench.ledger.shots.reject(waits, VERDICT)
     render(bench, node)
-    job = bench.ledger.jobs.summaries()[0].id
+    job = bench.jobs()[0].id
     with pytest.raises(NotFound, match="no job j-none"):
         bench.ledger.shots.reject(waits, VERDICT, "j-none")
     bench.ledger.jobs.cancel(job)

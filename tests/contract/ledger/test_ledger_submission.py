@@ -93,7 +93,7 @@ def test_a_submission_that_breaks_off_leaves_nothing_to_claim(bench: Bench) -> N
     with pytest.raises(RuntimeError, match="went away"):
         bench.submit(broken())
 
-    assert [job.intent for job in bench.ledger.jobs.summaries()] == ["cancelled"]
+    assert [job.intent for job in bench.jobs()] == ["cancelled"]
     assert bench.join().claim().nothing is not None
 
 
@@ -109,6 +109,18 @@ def test_cancelling_one_of_two_jobs_leaves_the_shared_shots_to_the_other(bench: 
     lease = bench.join().lease()
     assert {bench.shot_row(one.id).state for one in lease.shots} == {"running"}
     assert len(lease.shots) == 2
+
+
+def test_a_cancelled_job_names_the_job_of_its_owner_that_keeps_its_shots_going(bench: Bench) -> None:
+    cancelled = bench.submit(placed(6)).job_id
+    mine = bench.submit(placed(2)).job_id
+    bench.submit(placed(4), owner="zoe")
+    bench.ledger.jobs.cancel(bench.submit(placed(6), owner="bo").job_id)
+    assert bench.ledger.jobs.view(cancelled).shared == {}
+    bench.ledger.jobs.cancel(cancelled)
+    view = bench.ledger.jobs.view(cancelled)
+    assert view.shared == {mine: 2, "": 2}
+    assert view.counts == {"waiting": 4, "cancelled": 2}
 
 
 def test_shared_shots_are_rendered_once_and_cost_the_job_they_were_claimed_for(bench: Bench) -> None:
@@ -137,13 +149,13 @@ def test_a_shot_in_hand_that_nobody_wants_any_more_is_named_in_the_heartbeat(ben
 def test_a_job_that_is_cancelled_while_it_is_submitted_leaves_nothing_waiting(bench: Bench) -> None:
     def cancelling() -> Iterator[PlacedShot]:
         yield from placed(5000)
-        bench.ledger.jobs.cancel(bench.ledger.jobs.summaries()[0].id)
+        bench.ledger.jobs.cancel(bench.jobs()[0].id)
         yield from placed(10, first=5000)
 
     with pytest.raises(Conflict, match="cancelled during"):
         bench.submit(cancelling())
 
-    (job,) = bench.ledger.jobs.summaries()
+    (job,) = bench.jobs()
     assert set(job.counts) == {"cancelled"}
 
 
@@ -205,14 +217,14 @@ def _cut_off(bench: Bench, *, paused: bool = False) -> JobSummary:
         yield from placed(1, width=4096, min_class=0)
         yield from placed(4999)
         if paused:
-            bench.ledger.jobs.pause(bench.ledger.jobs.summaries()[0].id)
+            bench.ledger.jobs.pause(bench.jobs()[0].id)
         bench.restart()  # the old coordinator can write no more: as if it were gone
         raise Crash
 
     with pytest.raises((Crash, Unavailable)):
         bench.submit(dying())
     bench.restart()
-    (job,) = bench.ledger.jobs.summaries()
+    (job,) = bench.jobs()
     return job
 
 

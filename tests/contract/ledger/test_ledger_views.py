@@ -8,7 +8,7 @@ from tests.contract.ledger.bench import Bench, placed, work
 
 
 def _status(bench: Bench, job_id: str) -> str:
-    (summary,) = [job for job in bench.ledger.jobs.summaries() if job.id == job_id]
+    (summary,) = [job for job in bench.jobs() if job.id == job_id]
     assert summary.status == bench.ledger.jobs.view(job_id).status
     return summary.status
 
@@ -84,7 +84,7 @@ def test_what_shows_jobs_reads_no_manifest(bench: Bench) -> None:
     job, ledger = bench.submit(placed(3)).job_id, bench.ledger
     with bench.counted_statements() as sent:
         assert ledger.jobs.view(job).id == job
-        assert [one.id for one in ledger.jobs.summaries()] == [job]
+        assert [one.id for one in ledger.jobs.unfinished()] == [job]
         assert [one.id for one in ledger.jobs.progress([job])] == [job]
         assert [one.id for one in ledger.jobs.overview().jobs] == [job]
         found, _ = ledger.jobs.page(None, limit=1, statuses=("waiting",))

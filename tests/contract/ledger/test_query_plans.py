@@ -105,7 +105,7 @@ def _steer(bench: Bench) -> None:
 
 def _remove(bench: Bench) -> None:
     """What the operator does to pictures."""
-    job_id = bench.ledger.jobs.summaries()[-1].id
+    job_id = bench.jobs()[-1].id
     first, second, *_ = [image for image in bench.ledger.shots.of_job(job_id) if image.key]
     bench.ledger.shots.reject(first.shot_id, Rejection(redo="next seed"), job_id)
     bench.ledger.images.delete(second.shot_id, "ana")
@@ -118,11 +118,12 @@ def _remove(bench: Bench) -> None:
 
 def _ask(bench: Bench) -> None:
     """What the operator asks about one job, shot or node."""
-    job_id = bench.submit(placed(5, first=400)).job_id
+    job_id = bench.submit(placed(5, first=400), name="asked").job_id
     bench.ledger.jobs.view(job_id)
     bench.ledger.shots.of_job(job_id)
     bench.ledger.accounts.cost_table(job_id)
-    for subject in (job_id, placed(1, first=400)[0].planned.id, "first"):
+    image = bench.ledger.shots.of_job(job_id)[0]
+    for subject in (job_id, "asked", image.shot_id, image.name, "first"):
         assert bench.ledger.explain(subject, version="1").sentences
 
 
@@ -189,7 +190,9 @@ def test_a_walk_through_a_table_is_found(engine: Engine, worked: Bench) -> None:
 def _look_at_all(bench: Bench) -> None:
     """What a scrape and a page of the farm's state ask for."""
     bench.ledger.accounts.totals()
-    bench.ledger.jobs.summaries()
+    bench.ledger.accounts.images()
+    bench.ledger.jobs.unfinished()
+    bench.jobs()
     bench.ledger.nodes.views()
     bench.ledger.accounts.cost_table()
 

@@ -49,7 +49,7 @@ def test_an_added_model_is_known_everywhere_at_once(
     after = served(node.http)
     assert after.version == version == beat(node).catalog_version != before.version
     assert build_catalog(after).models["mine"].steps == 3
-    assert "mine" in {model["name"] for model in operator.get("/v1/models").json()}
+    assert "mine" in {model["name"] for model in operator.get("/v1/models").json()["data"]}
     assert submit(operator, "mine").status_code == 201
     holdings = NewHoldings(incarnation=node.joined.incarnation, models=("mine",))
     node.post(f"/v1/nodes/{node.joined.node_id}/holdings", holdings)

@@ -83,22 +83,28 @@ def test_a_job_below_its_budget_or_done_is_not_stopped_by_it() -> None:
 
 
 @pytest.mark.parametrize(
-    ("intent", "counts", "said"),
+    ("intent", "counts", "more", "said"),
     [
-        ("paused", {"running": 188, "waiting": 9}, "188 shots that run already will finish"),
-        ("paused", {"delivered": 1}, "1 shot that runs already will finish"),
-        ("paused", {"waiting": 9, "done": 3}, ""),
+        ("paused", {"running": 188}, {"attic": 188}, "188 shots that run already will finish on attic"),
+        ("paused", {"delivered": 1}, {}, "1 shot that runs already will finish"),
+        ("paused", {"waiting": 9, "done": 3}, {}, ""),
         (
             "cancelled",
-            {"waiting": 100, "running": 64, "cancelled": 6},
-            "164 shots go on for another job that wants the same",
+            {"waiting": 100, "running": 65, "cancelled": 6},
+            {"j-2": 164, "": 1},
+            "164 shots go on for job j-2, which wants them too; "
+            "1 shot goes on for a job of another owner, which wants it too",
         ),
-        ("cancelled", {"cancelled": 6, "done": 1}, ""),
-        ("active", {"running": 6}, ""),
+        ("cancelled", {"running": 2}, {}, "2 shots still to be cancelled"),
+        ("cancelled", {"cancelled": 6, "done": 1}, {}, ""),
+        ("active", {"running": 6}, {"attic": 6}, ""),
     ],
 )
-def test_pause_and_cancel_say_what_goes_on(intent: str, counts: dict[str, int], said: str) -> None:
-    assert what_goes_on(job(0.0, **counts).model_copy(update={"intent": intent})) == said
+def test_pause_and_cancel_say_what_goes_on(
+    intent: str, counts: dict[str, int], more: dict[str, int], said: str
+) -> None:
+    facts = {"intent": intent, "running": more, "shared": more}
+    assert what_goes_on(job(0.0, **counts).model_copy(update=facts)) == said
 
 
 @pytest.mark.parametrize(
@@ -114,18 +120,16 @@ def test_a_pull_says_why_images_have_no_file(counts: dict[str, int], said: str) 
     assert without_file(job(0.0, **counts)) == said
 
 
-def test_jobs_that_have_ended_leave_the_status() -> None:
-    def shown(*statuses: str) -> str:
-        jobs = [job(0.0, done=1).model_copy(update={"status": each, "id": f"j-{each}"}) for each in statuses]
+def test_the_status_shows_some_jobs_and_says_where_the_others_are() -> None:
+    def shown(number: int) -> str:
         with out.capture() as captured:
-            out.print(jobs_block(jobs))
+            out.print(jobs_block([job(0.0, waiting=1)] * number))
         return captured.get()
 
-    assert "j-done" not in shown("running", "done", "paused")
-    assert "1 other job: `farm jobs` lists all" in shown("running", "done", "paused")
-    assert "other" not in shown("running")
-    assert shown("done", "cancelled") == "no job goes on; 2 other jobs: `farm jobs` lists all\n"
-    assert shown() == "no job goes on\n"
+    assert shown(0) == "no job goes on; `farm jobs` lists all\n"
+    assert "`farm jobs` lists all" in shown(10)
+    assert "more" not in shown(10)
+    assert "2 more jobs; `farm jobs` lists all" in shown(12)
 
 
 def test_the_end_of_a_farm_waits_for_passes_only_where_some_run() -> None:

@@ -7,15 +7,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from common.states import IN_SERVICE, NodeState, ShotState
-from coordinator.explain import (
-    Budget,
-    CandidateNode,
-    First,
-    JobFacts,
-    NodeFacts,
-    ShotSubject,
-    Waiting,
-)
+from coordinator.explain.facts import Budget, CandidateNode, First, JobFacts, NodeFacts, ShotSubject, Waiting
 
 SHOT = "3f" * 32
 

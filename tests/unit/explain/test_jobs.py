@@ -6,13 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.views import FailureView
-from coordinator.explain import (
-    Budget,
-    CandidateNode,
-    JobSubject,
-    Waiting,
-    explain_job,
-)
+from coordinator.explain.facts import Budget, CandidateNode, JobSubject, Waiting
+from coordinator.explain.jobs import explain_job
 from tests.unit.explain.facts import first, job, node, waiting, waits
 
 

@@ -9,12 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.states import IN_SERVICE, NodeState
-from coordinator.explain import (
-    LaneWork,
-    NodeRefusal,
-    NodeSubject,
-    explain_node,
-)
+from coordinator.explain.facts import LaneWork, NodeRefusal, NodeSubject
+from coordinator.explain.nodes import explain_node
 from tests.unit.explain.facts import first, node, states
 
 REFUSED = NodeRefusal("model sdxl is not on this node", 40, "put the files of model sdxl there")

@@ -7,14 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.states import NodeState, ShotState
-from coordinator.explain import (
-    Budget,
-    CandidateNode,
-    Hand,
-    ShotSubject,
-    Waiting,
-    explain_shot,
-)
+from coordinator.explain.facts import Budget, CandidateNode, Hand, ShotSubject, Waiting
+from coordinator.explain.shots import explain_shot
 from coordinator.explain.waiting import why_waiting
 from tests.unit.explain.facts import first, job, node, shot, waiting, waits
 
