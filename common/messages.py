@@ -59,7 +59,7 @@ Several = Annotated[tuple[_T, ...], Field(min_length=1, max_length=256)]
 
 
 class Message(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     @model_validator(mode="before")
     @classmethod

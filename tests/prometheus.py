@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,13 +53,16 @@ def running_prometheus(folder: Path, target: str, *options: str, key: str) -> It
 
 @contextmanager
 def prometheus_on(
-    folder: Path, *scrapes: dict[str, object], options: Sequence[str] = ()
+    folder: Path,
+    *scrapes: dict[str, object],
+    options: Sequence[str] = (),
+    settings: Mapping[str, object] | None = None,
 ) -> Iterator[Prometheus]:
-    """Serves what is below `folder`, and scrapes."""
+    """Serves what is below `folder`, and scrapes; `settings` are further ones of its file."""
     program = require_program("prometheus", "apt-get install prometheus")
     port = kept_ports(folder / "ports.json", ("prometheus",))["prometheus"]
     config = folder / "prometheus.yml"
-    config.write_text(yaml.safe_dump({"scrape_configs": list(scrapes)}))
+    config.write_text(yaml.safe_dump({"scrape_configs": list(scrapes), **(settings or {})}))
     command = [
         str(program),
         f"--config.file={config}",
