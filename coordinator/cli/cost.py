@@ -34,6 +34,12 @@ _USES = {
     "idle": "idle nodes",
     "removed": "removed by retention",
 }
+#: What each component of a cost is.
+_COMPONENTS = {
+    "electricity": "electricity of cards and machines",
+    "hours": "hours of cards, owned or rented",
+    "storage": "storage and traffic",
+}
 
 
 def month_of(given: str) -> str:
@@ -124,6 +130,7 @@ def _show(bill: Bill) -> None:
     if bill.images:
         each = f"per image {_each(bill.cost, bill.images, bill.currency)}"
         out.say(f"{each}, per kept image {_each(bill.cost, bill.kept, bill.currency)}")
+    out.print("", _components_table(bill))
     for title, name_of in (
         ("use", lambda line: _USES[line.use]),
         (
@@ -135,7 +142,7 @@ def _show(bill: Bill) -> None:
     ):
         groups = grouped(bill.lines, name_of)
         if title == "use" or len(groups) > 1:
-            out.print("", _table(title, groups, bill.currency))
+            out.print("", bill_table(title, groups, bill.currency))
     out.print("")
     for sentence in reference_sentences(bill):
         out.say(sentence, style="dim")
@@ -160,23 +167,32 @@ def grouped(lines: Iterable[BillLine], name_of: Callable[[BillLine], str]) -> li
     return sorted(groups, key=lambda group: (-group.sum("cost"), group.name))
 
 
-def _table(title: str, groups: Sequence[BillPart], currency: str) -> Table:
+def _components_table(bill: Bill) -> Table:
+    """What the whole bill is made of."""
+    whole = BillPart("", bill.lines)
+    rows = [
+        (told, money(whole.sum(column), bill.currency))
+        for column, told in _COMPONENTS.items()
+        if whole.sum(column)
+    ]
+    return table("component", "cost", rows=rows, right=("cost",))
+
+
+def bill_table(title: str, groups: Sequence[BillPart], currency: str) -> Table:
+    """Groups of lines, in 80 columns; their components are in the JSON and the CSV."""
     rows = [
         (
             group.name or "-",
             f"{group.sum('images'):,.0f}" if group.sum("images") else "",
             duration(group.sum("seconds")),
             format_energy(group.sum("joules")),
-            money(group.sum("electricity"), currency),
-            money(group.sum("hours"), currency),
-            money(group.sum("storage"), currency) if group.sum("storage") else "",
             money(group.sum("cost"), currency),
             _each(group.sum("cost"), group.sum("images"), currency) if group.sum("images") else "",
         )
         for group in groups
     ]
-    headings = (title, "images", "time", "energy", "electricity", "card", "storage", "cost", "per image")
-    return table(*headings, rows=rows, right=headings[1:])
+    headings = (title, "images", "time", "energy", "cost", "per image")
+    return table(*headings, rows=rows, right=headings[1:], whole=(title,))
 
 
 def _each(cost: float, images: float, currency: str) -> str:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from common.cards import load_card
 from common.errors import Conflict, Unavailable
 from common.settings import Settings
 from coordinator.embedded.addresses import advertised_address
@@ -35,9 +36,12 @@ def start_farm(
     """Start the farm in the background and wait until it is ready.
 
     Raises Conflict when it already runs in this home, Invalid for an address that this machine does not
-    have, Unavailable when it does not come up.
+    have, InvalidDocument for a card file that is missing or wrong, Unavailable when it does not come up.
     """
     advertised_address(settings.listen)
+    for node in settings.nodes:
+        if node.card:
+            load_card(Path(node.card))
     home = Home.at(settings.home)
     if supervisor_pid(home) is not None:
         raise Conflict(

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from common.errors import Invalid
+from common.errors import Invalid, InvalidDocument
 from common.settings import EmbeddedNode, Gateway, Keys, Settings, Storage, load_settings
 from coordinator.embedded.arrange import Arrangement, arrange
+from coordinator.embedded.control import start_farm
 from coordinator.embedded.farm import settings_yaml
 from coordinator.embedded.home import Home
 from coordinator.embedded.ports import kept_ports
@@ -39,6 +40,14 @@ def test_a_node_for_a_second_card_is_told_which(home: Home) -> None:
     _, first, second = arrange(settings, home).stages[-1]
     assert "--gpu" not in first.command
     assert second.command[-4:-2] == ("--gpu", "1")
+
+
+def test_a_card_file_that_is_missing_is_refused_before_anything_starts(tmp_path: Path) -> None:
+    missing = EmbeddedNode(name="a", card=str(tmp_path / "none.yaml"))
+    settings = Settings(home=tmp_path / "home", nodes=(EmbeddedNode(name="b"), missing))
+    with pytest.raises(InvalidDocument, match=r"none\.yaml: cannot be read: No such file"):
+        start_farm(settings, settings_file=None, on_change=lambda _: pytest.fail("it starts"))
+    assert not (tmp_path / "home").exists()
 
 
 def test_servers_of_the_settings_are_used_and_none_started(home: Home) -> None:

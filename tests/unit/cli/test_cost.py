@@ -11,9 +11,11 @@ from decimal import Decimal
 import pytest
 
 from common.bill import Bill, BillLine, ReferencePrice, Thanks, bill_of, reference_prices
+from common.catalog import read_entries
 from common.key_messages import NewKey
 from common.settings import Money
-from coordinator.cli.cost import grouped, reference_sentences
+from common.terminal import Terminal
+from coordinator.cli.cost import bill_table, grouped, reference_sentences
 from coordinator.ledger import Act
 from tests.farm import RunningFarm, running_farm
 from tests.integration.test_metrics import work
@@ -84,10 +86,30 @@ def test_the_page_tells_each_use_and_the_cost_per_image(farm: Farm, owner: str) 
         "images",
         "failed attempts",
         "loading models",
+        "electricity of cards and machines",
+        "hours of cards, owned or rented",
         "Classic figures, without a source: 25 ct and 3 ct",
     ):
         assert word in ran.out
     assert max(map(len, ran.out.splitlines())) <= 120
+
+
+def test_a_bill_has_whole_names_and_sums_in_80_columns() -> None:
+    model = max(read_entries().models, key=len)
+    lines = tuple(
+        BillLine(
+            owner="studio", node="workstation-2", model=model, lane="public", vram_class=24, use="image",
+            images=12345, kept=12000, seconds=5999, joules=4e8, electricity=12.345, hours=1.25, cost=13.595,
+        )
+        for _ in range(2)
+    )  # fmt: skip
+    shown = Terminal(width=80)
+    with shown.capture() as captured:
+        shown.print(bill_table("model and class", grouped(lines, lambda line: f"{line.model} 24 GB"), "EUR"))
+    said = captured.get()
+    for words in (f"{model} 24 GB", "24,690", "27.19 EUR", "0.00110 EUR", "per image"):
+        assert words in said, said
+    assert max(map(len, said.splitlines())) <= 80
 
 
 def test_a_key_of_an_owner_shows_what_this_owner_paid(
