@@ -31,7 +31,8 @@ def jobs_command(settings: options.SettingsFile = None, as_json: options.AsJson 
     Example: `farm jobs --json`
     """
     with connect(settings) as client:
-        print_list(client.jobs(), jobs_table, "no jobs yet; submit one with `farm submit MANIFEST`", as_json)
+        none = "no jobs yet; submit one with `farm submit MANIFEST`"
+        print_list(client.jobs(), jobs_table, none, as_json, words_of_jobs)
 
 
 def cancel_command(
@@ -139,6 +140,11 @@ def accept_command(
                 out.say(f"shot {accepted[-1].id[:SHORT]} accepted as permanently missing")
     if as_json:
         print_json(accepted)
+
+
+def words_of_jobs(jobs: Sequence[JobSummary]) -> set[str]:
+    """Words in the table of these jobs that may need help."""
+    return {state for job in jobs for state, count in job.counts.items() if count}
 
 
 def jobs_table(jobs: Sequence[JobSummary]) -> Table:

@@ -52,7 +52,7 @@ def nodes_command(settings: options.SettingsFile = None, as_json: options.AsJson
     """
     with connect(settings) as client:
         none = "no node has joined yet; start one with `farm-node run`"
-        print_list(client.nodes(), nodes_table, none, as_json)
+        print_list(client.nodes(), nodes_table, none, as_json, words_of_nodes)
 
 
 @node_app.command("drain", cls=Command)
@@ -244,6 +244,12 @@ def _end(name: str, reason: str, settings: options.SettingsFile, as_json: bool, 
         print_json(ended)
     else:
         out.say(f"node {known} is {ended.state}: its key is not valid any more")
+
+
+def words_of_nodes(nodes: Sequence[NodeView]) -> set[str]:
+    """Words in the table of these nodes that may need help."""
+    parked = {"parked"} if any(node.parked for node in nodes) else set()
+    return {"class", "lane", *parked, *(node.state for node in nodes)}
 
 
 def nodes_table(nodes: Sequence[NodeView]) -> Table:

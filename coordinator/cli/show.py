@@ -13,8 +13,9 @@ from pydantic_core import to_jsonable_python
 from rich.console import RenderableType
 from rich.table import Table
 
-from common.terminal import err, out, styled
+from common.terminal import err, out, styled, styled_lines
 from common.units import format_money, format_seconds
+from coordinator.explain.words import help_on
 
 __all__ = ["duration", "err", "money", "out", "print_json", "print_list", "table", "whisper"]
 
@@ -47,13 +48,22 @@ def print_answer(answer: BaseModel, words: str, as_json: bool) -> None:
 
 
 def print_list(
-    views: Sequence[V], as_table: Callable[[Sequence[V]], Table], none: str, as_json: bool
+    views: Sequence[V],
+    as_table: Callable[[Sequence[V]], Table],
+    none: str,
+    as_json: bool,
+    words_of: Callable[[Sequence[V]], Iterable[str]] = lambda _: (),
 ) -> None:
-    """Print what a farm has as JSON or as a table, or the sentence `none` if it has nothing."""
+    """Print what a farm has as JSON or as a table, or the sentence `none` if it has nothing.
+
+    Below the table, words of the farm that are on it are explained (`words_of`).
+    """
     if as_json:
         print_json(views)
     elif views:
         out.print(as_table(views))
+        if words := help_on(words_of(views)):
+            out.print(styled_lines(words, style="dim"))
     else:
         out.say(none)
 

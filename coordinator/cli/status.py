@@ -14,16 +14,17 @@ from common.units import counted
 from common.views import JobSummary, StatusView
 from coordinator.cli import options
 from coordinator.cli.connection import connect
-from coordinator.cli.jobs import jobs_table, stopped
+from coordinator.cli.jobs import jobs_table, stopped, words_of_jobs
 from coordinator.cli.local import components_table
 from coordinator.cli.names import the_job
-from coordinator.cli.nodes import nodes_table
+from coordinator.cli.nodes import nodes_table, words_of_nodes
 from coordinator.cli.results import estimate_words, outcome, show_outcome
 from coordinator.cli.show import out, print_json, table
 from coordinator.cli.watch import is_over, progress_words, waits
 from coordinator.embedded.home import Home
 from coordinator.embedded.state import FarmState, read_state, supervisor_pid
 from coordinator.explain.fleet import idle_sentences, slow_sentences
+from coordinator.explain.words import help_on
 
 _LATEST_JOBS = 10
 
@@ -94,6 +95,8 @@ def _blocks(local: FarmState | None, view: StatusView | None) -> list[Renderable
     )
     blocks.append(_queues(view) if view.queues else "no queues yet")
     blocks.append(jobs_block(view.jobs))
+    words = words_of_nodes(view.nodes) | words_of_jobs(view.jobs[:_LATEST_JOBS])
+    blocks.append(styled_lines(help_on(words | {"tickets"} if view.queues else words), style="dim"))
     problems = _problems(view)
     if problems:
         pointer = "for details: `farm explain JOB`, `farm explain NODE` or `farm explain SHOT`"

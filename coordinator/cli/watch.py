@@ -261,9 +261,10 @@ def progress_words(job: JobView) -> str:
     parts = [f"{_done(job)}/{job.images}"]
     if not is_over(job):
         parts += [f"{job.images_per_minute:.1f} images/min", f"ETA {duration(job.eta_s)}"]
-    for state in ("failed", "unschedulable"):
-        if job.counts.get(state):
-            parts.append(f"{job.counts[state]} {state}")
+    if failed := job.counts.get("failed"):
+        parts.append(f"{failed} failed")
+    if misfits := job.counts.get("unschedulable"):
+        parts.append(f"{misfits} {'fits' if misfits == 1 else 'fit'} no node")
     if job.status in ("paused", "cancelled"):
         parts.append(job.status)
     return "  ".join([*parts, money(job.cost, job.currency)])

@@ -90,7 +90,7 @@ def _operation(route: APIRoute, known: dict[str, type[BaseModel]]) -> Operation:
     needs = [_scopes(d.dependency) for d in route.dependencies if isinstance(d.dependency, Allowed)]
     return Operation(
         method=" ".join(sorted(route.methods or ())),
-        path=route.path,
+        path=route.path_format,
         needs=needs[0] if needs else "no key",
         body=_body(route, known),
         returns=_noted(route.response_model, known),

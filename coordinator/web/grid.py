@@ -11,12 +11,13 @@ from common.errors import NotFound
 from common.views import ImageView
 from coordinator.farm import Farm
 from coordinator.ledger import ShotFilter
+from coordinator.web.jobs import After
 from coordinator.web.rendering import page
 from coordinator.web.visitor import TheVisitor
 
 router = APIRouter(prefix="/jobs/{job_id}")
 
-#: Shots of a job that are looked at, and images of a cell.
+#: Shots of a job that one page looks at, and images of a cell.
 _SHOTS = 5000
 _CELL = 4
 
@@ -26,13 +27,15 @@ class Grid(NamedTuple):
     columns: Sequence[str]
     #: By row and column; the first images of each.
     cells: Mapping[tuple[str, str], Sequence[ImageView]]
-    #: Whether the job has more shots than are looked at.
-    is_cut: bool
+    #: Position of the last shot that was looked at if others follow, else None.
+    upto: int | None
 
 
 @router.get("/grid")
-def show(request: Request, visitor: TheVisitor, job_id: str, rows: str = "", columns: str = "") -> Response:
-    """The grid; without axes, over the two with the most values."""
+def show(
+    request: Request, visitor: TheVisitor, job_id: str, rows: str = "", columns: str = "", after: After = -1
+) -> Response:
+    """The grid of the shots behind a position; without axes, over the two with the most values."""
     farm = visitor.farm
     job = farm.ledger.jobs.view(visitor.job(job_id))
     axes = {axis: values for axis, values in job.axes.items() if len(values) > 1}
@@ -43,14 +46,15 @@ def show(request: Request, visitor: TheVisitor, job_id: str, rows: str = "", col
     columns = (
         columns if columns in axes and columns != rows else next(each for each in longest if each != rows)
     )
-    grid = _grid(farm, job_id, (rows, axes[rows]), (columns, axes[columns]))
-    return page(request, "grid.html", job=job, axes=list(axes), rows=rows, columns=columns, grid=grid)
+    grid = _grid(farm, job_id, (rows, axes[rows]), (columns, axes[columns]), after)
+    shown = {"rows": rows, "columns": columns, "after": after, "grid": grid}
+    return page(request, "grid.html", job=job, axes=list(axes), **shown)
 
 
 def _grid(
-    farm: Farm, job_id: str, down: tuple[str, Sequence[str]], across: tuple[str, Sequence[str]]
+    farm: Farm, job_id: str, down: tuple[str, Sequence[str]], across: tuple[str, Sequence[str]], after: int
 ) -> Grid:
-    shots, end = farm.ledger.shots.page(job_id, ShotFilter(), limit=_SHOTS)
+    shots, end = farm.ledger.shots.page(job_id, ShotFilter(), after=after, limit=_SHOTS)
     cells: dict[tuple[str, str], list[ImageView]] = {}
     for shot in shots:
         values = shot.axes | {"group": shot.group}
@@ -63,5 +67,5 @@ def _grid(
         [value for value in down[1] if value in used[0]],
         [value for value in across[1] if value in used[1]],
         cells,
-        end is not None,
+        end,
     )

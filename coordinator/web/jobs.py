@@ -26,7 +26,7 @@ from coordinator.web.visitor import TheForm, TheViewer, TheVisitor
 router = APIRouter(prefix="/jobs")
 
 #: Position behind which a page of shots begins.
-_After = Annotated[int, Query(ge=-1, lt=2**31)]
+After = Annotated[int, Query(ge=-1, lt=2**31)]
 
 #: Jobs of a page of the list.
 _JOBS = 50
@@ -136,7 +136,7 @@ def listed(request: Request, visitor: TheVisitor, before: float | None = None, b
 
 
 @router.get("/{job_id}")
-def show(request: Request, visitor: TheVisitor, job_id: str, after: _After = -1) -> Response:
+def show(request: Request, visitor: TheVisitor, job_id: str, after: After = -1) -> Response:
     """A job with the first page of its gallery."""
     farm = visitor.farm
     job = farm.ledger.jobs.view(visitor.job(job_id))
@@ -182,7 +182,7 @@ def shots(
     request: Request,
     visitor: TheViewer,
     job_id: str,
-    after: _After = -1,
+    after: After = -1,
     upto: Annotated[int | None, Query(ge=0, lt=2**31)] = None,
     again: bool = False,
 ) -> Response:
@@ -195,7 +195,7 @@ def shots(
 
 
 @router.get("/{job_id}/sheet")
-def sheet(request: Request, visitor: TheVisitor, job_id: str, after: _After = -1) -> Response:
+def sheet(request: Request, visitor: TheVisitor, job_id: str, after: After = -1) -> Response:
     """A contact sheet of the stored images, for the screen and for paper."""
     farm = visitor.farm
     job = farm.ledger.jobs.view(visitor.job(job_id))

@@ -23,6 +23,7 @@ from markupsafe import Markup, escape
 
 from common.units import counted, format_energy, format_gib, format_money, format_seconds
 from common.wording import visible
+from coordinator.explain.words import WORDS
 
 #: Kinds of files by their extension.
 _TYPES = {
@@ -162,7 +163,12 @@ def _environment() -> Environment:
         "energy": format_energy,
         "gib": format_gib,
     }
-    made.globals |= {"static": static_files(), "version": version("shotfarm"), "shares": shares}
+    made.globals |= {
+        "static": static_files(),
+        "version": version("shotfarm"),
+        "shares": shares,
+        "help": WORDS,
+    }
     return made
 
 

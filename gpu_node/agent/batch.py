@@ -17,7 +17,7 @@ from common.embeddings import EmbeddedText
 from common.failures import Blame, failure
 from common.messages import Close, Joined, Spent
 from common.shot import UpscalerUse
-from common.units import counted, format_gib
+from common.units import counted, format_gib, format_seconds
 from gpu_node import protocol
 from gpu_node.agent.announced import Announced
 from gpu_node.agent.compiling import Compiling
@@ -49,6 +49,9 @@ from gpu_node.power import PowerCap
 from gpu_node.probe import installed_versions
 
 log = logging.getLogger(__name__)
+
+#: Seconds between two lines about how far a batch is.
+_TELL_S = 10.0
 
 #: Seconds without a sign of life in which a failed batch still waits for the images of its earlier passes.
 _LAST_IMAGES_S = 10.0
@@ -109,6 +112,7 @@ class Batch:
         self._left = max(active.lease.remaining, len(self._shots))
         #: Seconds of compiling, which loading includes.
         self._compile_s = 0.0
+        self._began_at = self._told_at = time.monotonic()
         #: Text encoding, for one shot.
         self._encode = Effort()
         #: What the shots of a decoded pass cost, until they are written.
@@ -130,7 +134,7 @@ class Batch:
             self._active.end()
         self._delivery.finish()
         if not self._delivery.close(close):
-            log.warning("batch %s is lost: %s", self._active.lease.batch_id, self._active.reason)
+            log.info("batch %s goes back to the farm: %s", self._active.lease.batch_id, self._active.reason)
         self._embeddings.finish()
         self._engine.clear_spool()
         if not self._stopping.is_set():
@@ -164,6 +168,7 @@ class Batch:
             waiting.extendleft(self._render(load, wanted))
             self._power.end()
             self._must_be_sound()
+            self._tell(len(self._shots) - sum(map(len, waiting)))
         self._session.listen(lambda: not self._rendered, stall_s=self._joined.stall_render_s)
         self._must_be_sound()
         return self._close("released" if waiting else "finished")
@@ -176,6 +181,14 @@ class Batch:
                 raise BatchOver(self._active.reason)
         self._active.doing = ""
         return not self._stopping.is_set()
+
+    def _tell(self, done: int) -> None:
+        """Say how far the batch is, now and then and at its end."""
+        now, images = time.monotonic(), len(self._shots)
+        if done == images or now >= self._told_at + _TELL_S:
+            self._told_at = now
+            took = format_seconds(now - self._began_at)
+            log.info("batch %s: %d of %d images in %s", self._active.lease.batch_id, done, images, took)
 
     def _fetched(self) -> str:
         """Have the files of the model and LoRAs here; why they cannot be had, and are put aside, if so."""

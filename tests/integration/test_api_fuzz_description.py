@@ -79,7 +79,7 @@ def meddle(scene: Scene, operation: Operation, mode: GenerationMode) -> None:
 
 def calls_of(scene: Scene, operation: Operation) -> float:
     """Requests that were led to what answers at the operation's address."""
-    path = operation.path.replace("{key}", "{key:path}")
+    path = operation.path.replace("{key}", "{key:path}").replace("{subject}", "{subject:path}")
     return sum(total(metric, route=path) for metric in scene.farm.farm.traffic.collect())
 
 

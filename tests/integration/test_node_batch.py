@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 
 import pytest
 
@@ -25,7 +26,10 @@ def engine(drawing_engine: EngineClient) -> EngineClient:
     return drawing_engine
 
 
-def test_every_shot_is_stored_and_reported_and_the_batch_closed(worker: Worker, farm: ScriptedFarm) -> None:
+def test_every_shot_is_stored_and_reported_and_the_batch_closed(
+    worker: Worker, farm: ScriptedFarm, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "gpu_node.agent.batch")
     shots = [shot(seed=seed, prompt=f"mug {seed % 2}") for seed in range(5)]
 
     worker.work(lease(*shots))
@@ -37,6 +41,7 @@ def test_every_shot_is_stored_and_reported_and_the_batch_closed(worker: Worker, 
         assert (report.sha256, report.size) == (hashlib.sha256(data).hexdigest(), len(data))
     assert [close.outcome for close in farm.closes] == ["finished"]
     assert list(worker.context.engine.spool.iterdir()) == []
+    assert ": 5 of 5 images in " in caplog.messages[-1]
 
 
 def test_a_batch_of_the_model_that_the_engine_holds_loads_nothing(worker: Worker, farm: ScriptedFarm) -> None:

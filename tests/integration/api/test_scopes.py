@@ -71,7 +71,7 @@ NEEDS = {
     "GET /v1/status": "read-all + read",
     "GET /v1/backlog": "read-all",
     "GET /v1/memory": "read-all",
-    "GET /v1/explain/{subject}": "read-all + read",
+    "GET /v1/explain/{subject:path}": "read-all + read",
     "GET /metrics": "metrics",
     "GET /v1/ping": "read metrics join ingest",
     "GET /v1/key": "read metrics join ingest",
@@ -215,7 +215,7 @@ BODIES: dict[str, Any] = {
 
 def call(client: httpx.Client, operation: str, side: Side, **given: str) -> httpx.Response:
     """An operation on what is of a side."""
-    method, path = operation.split()
+    method, path = operation.replace(":path}", "}").split()
     shot = side.shots[2] if path.endswith("/accept") else side.shots[1]
     names = {
         "job_id": side.job,
@@ -290,7 +290,7 @@ def check_own(operation: str, client: httpx.Client, stage: Stage) -> None:
         assert not any(known in answer.text for known in (other.job, *other.shots, other.sha256))
     check_is_secret(answer, other.node)
     for subject in (other.shots[0], other.shots[0][:8], other.sha256, other.node):
-        if "{subject}" in operation:
+        if "{subject:path}" in operation:
             told = call(client, operation, other, subject=subject)
             assert told.status_code == 404
             check_is_secret(told, subject)

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 import yaml
+from fastapi.routing import APIRoute
 from PIL import Image
 
 from common.failures import MAX_ATTEMPTS
@@ -26,6 +27,8 @@ from common.states import NodeState
 from common.views import Explanation
 from coordinator.ingest.work import ingest
 from coordinator.pictures.thumbnail import SIDE, thumbnail_key
+from coordinator.web.app import ROUTES
+from coordinator.web.jobs import VERBS
 from tests.farm import DEADLINE_S, RunningFarm, ScriptedNode, running_farm
 from tests.servers import ValkeyServer
 
@@ -294,24 +297,29 @@ def test_a_form_of_another_site_changes_nothing(scene: Scene) -> None:
 # Scopes
 
 
-def test_a_key_sees_only_what_is_its_owners(scene: Scene) -> None:
-    here = f"/jobs/{scene.job}"
-    pictures = links_of(scene)
+def of_jobs(scene: Scene) -> Iterator[tuple[str, str]]:
+    """Method and address of every page, part and form of a job."""
+    digest = links_of(scene)[-1].rpartition("/")[2]
+    for module in ROUTES:
+        for route in module.router.routes:
+            if isinstance(route, APIRoute) and "{job_id}" in route.path:
+                for verb in VERBS if "{verb}" in route.path else ("",):
+                    path = route.path.format(job_id=scene.job, position=0, digest=digest, verb=verb)
+                    yield from ((method, path) for method in route.methods or ())
+
+
+def test_a_key_sees_and_changes_only_what_is_its_owners(scene: Scene) -> None:
+    everything = list(of_jobs(scene))
+    assert len(everything) > 15
     with browser(scene, "bo-key") as bo:
         assert scene.job not in bo.get("/").text
         assert scene.job not in bo.get("/jobs").text
-        for path in (
-            here, f"{here}/progress", f"{here}/why", f"{here}/shots", f"{here}/shots/0", f"{here}/sheet",
-            f"{here}/manifest.yaml", f"{here}/images.zip", *pictures,
-        ):  # fmt: skip
-            answer = bo.get(path)
-            assert (answer.status_code, "mug" in answer.text) == (404, False), path
-        good = token(bo.get("/"))
-        for verb in ("pause", "cancel", "retry", "accept", "requeue", "priority"):
-            answer = bo.post(f"{here}/{verb}", data={"token": good, "priority": "1"})
-            assert answer.status_code == 404, verb
-        for verb in ("reject", "accept"):
-            assert bo.post(f"{here}/shots/0/{verb}", data={"token": good}).status_code == 404
+        fields = {"token": token(bo.get("/")), "priority": "1", "positions": "0", "kept": "yes"}
+        for method, path in everything:
+            answer = bo.request(method, path, data=fields if method == "POST" else None)
+            assert (answer.status_code, "mug" in answer.text) == (404, False), (method, path)
+        for path in links_of(scene):
+            assert bo.get(path).status_code == 404, path
 
 
 @pytest.mark.parametrize("key", ["ana-reads", "sees-all"])
@@ -555,7 +563,7 @@ def test_images_are_picked_and_listed(scene: Scene) -> None:
     assert [(one["name"], one["kept"]) for one in listed["picks"]] == [("red-0", True), ("red-1", False)]
 
 
-def test_a_grid_has_a_cell_for_each_pair_of_values(scene: Scene) -> None:
+def test_a_grid_has_a_cell_for_each_pair_of_values(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     group = MUGS["shots"][0] | {"axes": {"colour": ["red", HOSTILE], "size_of": ["big", "a  b", "tiny"]}}
     other = MUGS | {"name": "pairs", "shots": [group], "output": {"name": "{index}"}}
     with api(scene.farm, scene.keys["ana-key"]) as client:
@@ -568,6 +576,11 @@ def test_a_grid_has_a_cell_for_each_pair_of_values(scene: Scene) -> None:
         turned = ana.get(f"/jobs/{job}/grid?rows=colour&columns=size_of").text
         assert turned.count('<th scope="row">') == 2
         assert "<script>document" not in turned
+        monkeypatch.setattr("coordinator.web.grid._SHOTS", 8)
+        assert ana.get(f"/jobs/{job}/grid").text.count("/shots/") == 2 * 8
+        (more,) = re.findall(r'href="([^"]+)">Next page', ana.get(f"/jobs/{job}/grid?rows=colour").text)
+        rest = ana.get(unescape(more)).text
+        assert (rest.count("/shots/"), "First page" in rest, "Next page" in rest) == (2 * 4, True, False)
         page = ana.get(f"/jobs/{job}").text
         assert f"/jobs/{job}/grid" in page
         # As a browser sends them: without a value, an option sends its text with fewer spaces.

@@ -10,12 +10,12 @@ from common.messages import CardFacts
 from common.terminal import Terminal
 from common.units import GIB
 from common.views import BudgetView, CostRow, CostTable, JobSummary, JobView, NodeView
-from coordinator.cli.jobs import jobs_table, over_budget, stopped, what_goes_on
+from coordinator.cli.jobs import jobs_table, over_budget, stopped, what_goes_on, words_of_jobs
 from coordinator.cli.local import waiting_words
-from coordinator.cli.nodes import nodes_table
+from coordinator.cli.nodes import nodes_table, words_of_nodes
 from coordinator.cli.pull import without_file
 from coordinator.cli.results import cost_table
-from coordinator.cli.show import out
+from coordinator.cli.show import out, print_list
 from coordinator.cli.status import jobs_block
 from coordinator.cli.watch import require_success
 from coordinator.explain.fleet import idle_sentences
@@ -136,6 +136,17 @@ def test_the_end_of_a_farm_waits_for_passes_only_where_some_run() -> None:
     assert waiting_words([]) == "waiting for the processes of the farm to end"
     assert waiting_words(["a"]).startswith("waiting for a to finish its pass; run `farm down` again")
     assert "a, b to finish their passes" in waiting_words(["a", "b"])
+
+
+def test_words_of_the_farm_are_explained_below_the_table_that_shows_them() -> None:
+    def below(**counts: int) -> str:
+        with out.capture() as captured:
+            print_list([job(0.0, **counts)], jobs_table, "", False, words_of_jobs)
+        return captured.get()
+
+    assert "\ndelivered: uploaded, and being checked\n" in below(done=1, delivered=2)
+    assert ": " not in below(done=1, waiting=2).partition("\n")[2].replace(":", "", 1)
+    assert {"class", "lane", "busy"} == words_of_nodes([node("busy")])
 
 
 def test_ids_and_model_names_are_whole_in_80_columns() -> None:
