@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import httpx
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from schemathesis import Case, GenerationMode
 
+from common.scopes import GRANTABLE
 from tests.integration.meddling import JSON, OPERATIONS, Operation, Scene, caller, check, check_farm, staged
 from tests.scrape import counted, total
 from tests.servers import ValkeyServer
@@ -27,14 +30,28 @@ def scene(tmp_path: Path, valkey_server: ValkeyServer) -> Iterator[Scene]:
         yield scene
 
 
+@pytest.fixture
+def scoped(scene: Scene) -> Iterator[list[httpx.Client]]:
+    """Callers with a key of each scope."""
+    with ExitStack() as stack:
+        callers = []
+        for scope in GRANTABLE:
+            new = {"name": f"of-{scope}", "owner": "ana", "scopes": [scope]}
+            answer = scene.callers["operator"].post("/v1/keys", json=new).raise_for_status()
+            callers.append(stack.enter_context(scene.farm.bearing(answer.json()["key"])))
+        yield callers
+
+
 @pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
-def test_no_call_that_the_description_leads_to_is_a_fault(scene: Scene, mode: GenerationMode):
+def test_no_call_that_the_description_leads_to_is_a_fault(
+    scene: Scene, scoped: list[httpx.Client], mode: GenerationMode
+):
     # What ends jobs and nodes is described first: after it there would be less to meddle with.
     meant = [one for one in reversed(OPERATIONS) if mode is GenerationMode.POSITIVE or can_be_wrong(one)]
     proofs = [one for one in meant if one.path in PROOFS]
     for operation in meant:
         if operation not in proofs:
-            meddle(scene, operation, mode)
+            meddle(scene, operation, mode, scoped if mode is GenerationMode.POSITIVE else [])
     assert counted(scene.farm, "farm_refusals", reason="key") == 0, "each came past the access control"
     for operation in proofs:
         meddle(scene, operation, mode)
@@ -46,9 +63,11 @@ def can_be_wrong(operation: Operation) -> bool:
     return bool(len(operation.body) or len(operation.query))
 
 
-def meddle(scene: Scene, operation: Operation, mode: GenerationMode) -> None:
-    """Call an operation as one who may, a few times, with made-up values or true names."""
-    names, before = scene.names(), calls_of(scene, operation)
+def meddle(
+    scene: Scene, operation: Operation, mode: GenerationMode, others: Sequence[httpx.Client] = ()
+) -> None:
+    """Call an operation with made-up values or true names: once as each of `others`, and as one who may."""
+    names, before, others = scene.names(), calls_of(scene, operation), [*others]
 
     @settings(
         max_examples=2,
@@ -70,8 +89,9 @@ def meddle(scene: Scene, operation: Operation, mode: GenerationMode) -> None:
             case.body if isinstance(case.body, bytes) else json.dumps(body_of(case, names, known)).encode()
         )
         query = {name: str(value) for name, value in (case.query or {}).items()}
-        client = scene.callers[caller(operation)]
-        check(client.request(operation.method.upper(), path, params=query, content=content, headers=JSON))
+        for client in (*others, scene.callers[caller(operation)]):
+            check(client.request(operation.method.upper(), path, params=query, content=content, headers=JSON))
+        others.clear()
 
     call()
     assert calls_of(scene, operation) > before, f"{operation.label} was never reached"
