@@ -47,8 +47,16 @@ def show(
         columns if columns in axes and columns != rows else next(each for each in longest if each != rows)
     )
     grid = _grid(farm, job_id, (rows, axes[rows]), (columns, axes[columns]), after)
-    shown = {"rows": rows, "columns": columns, "after": after, "grid": grid}
-    return page(request, "grid.html", job=job, axes=list(axes), **shown)
+    return page(
+        request,
+        "grid.html",
+        job=job,
+        axes=list(axes),
+        rows=rows,
+        columns=columns,
+        after=after,
+        grid=grid,
+    )
 
 
 def _grid(
