@@ -41,7 +41,7 @@ from coordinator.ledger import (
     SubmittedJob,
     Swept,
 )
-from coordinator.ledger.schema import attempts, batches, events, metadata, nodes, shots
+from coordinator.ledger.schema import attempts, batches, events, jobs, metadata, nodes, shots
 from coordinator.scheduling.placing import Placement
 from coordinator.scheduling.work import Line, OpenJob
 from tests.cards import card_facts
@@ -198,8 +198,10 @@ class Bench:
         return self.ledger.jobs.submit(NewJob(**given | fields), shots)
 
     def jobs(self, owner: str | None = None) -> list[JobSummary]:
-        """Those of an owner (None: of all), newest first."""
-        return self.ledger.jobs.page(owner, limit=1000)[0]
+        """Those of an owner (None: of all), newest first; of one moment the last that was submitted."""
+        turns = {row.id: turn for turn, row in enumerate(self.rows(jobs))}
+        found, _ = self.ledger.jobs.page(owner, limit=1000)
+        return sorted(found, key=lambda job: (job.submitted_at, turns[job.id]), reverse=True)
 
     def join(
         self,
