@@ -19,7 +19,7 @@ from common.messages import Message
 _FILE = Path(__file__).parent / "reference_prices.yaml"
 
 #: What the time of a card was used for. `removed`: retention has removed the details of a job.
-Use = Literal["image", "failed", "cancelled", "duplicate", "load", "lost", "idle", "removed"]
+Use = Literal["image", "failed", "cancelled", "duplicate", "load", "lost", "verification", "idle", "removed"]
 #: Pattern of a month.
 MONTH = r"^[0-9]{4}-(0[1-9]|1[0-2])$"
 Month = Annotated[str, Field(pattern=MONTH)]

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import to_json
 
+from common.likeness import PERCEPTUAL_HASH
 from common.nodes import Terms
 from common.wire import storable
 
@@ -486,6 +487,8 @@ class Verdict(Message):
     size: Bytes | None = None
     failure: str | None = None
     message: str = ""
+    #: Of the pixels of the upload, to compare what images show.
+    perceptual_hash: Annotated[str, Field(pattern=PERCEPTUAL_HASH)] | None = None
     #: Seconds of ingest.
     seconds: Seconds = 0.0
 

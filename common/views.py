@@ -320,7 +320,7 @@ class RejectedShot(Message):
 
 
 class Deletion(Message):
-    """POST /v1/shots/{id}/delete, /v1/jobs/{id}/delete, /v1/images/{sha256}/delete."""
+    """POST .../delete of shots, jobs and images, and /v1/nodes/{id}/discard-images."""
 
     by: Person = "operator"
 
@@ -422,6 +422,9 @@ class NodeView(Message):
     #: Properties of the card, used by plans.
     facts: CardFacts
     terms: Terms
+    #: `common.levels`: what its owner has earned, and in words what that means; empty for own nodes.
+    level: Literal["probation", "proven", "trusted", "owned"] = "owned"
+    standing: str = ""
     #: Measured seconds per megapixel and forward pass, by model.
     speeds: dict[str, float] = Field(default_factory=dict)
     #: Measured seconds to load a model.
@@ -461,7 +464,7 @@ Who = Literal["operator", "owner"]
 
 
 class NodeWish(Message):
-    """POST /v1/nodes/{id}/drain, pause, resume, quarantine, forgive."""
+    """POST /v1/nodes/{id}/drain, pause, resume, quarantine, forgive, vouch."""
 
     #: Reason, shown by `farm nodes` and `farm explain`.
     reason: Annotated[str, Field(max_length=200)] = ""

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from common.catalog import Catalog
 
 #: What an operator may ask of a node.
-NodeVerb = Literal["drain", "pause", "resume", "quarantine", "forgive", "forget"]
+NodeVerb = Literal["drain", "pause", "resume", "quarantine", "forgive", "forget", "vouch"]
 
 
 class FarmClient(SyncFarm):
@@ -94,6 +94,11 @@ class FarmClient(SyncFarm):
     def delete_content(self, sha256: str, *, by: str) -> Deleted:
         path = f"/v1/images/{quoted(sha256)}/delete"
         return self.post(Deleted, path, Deletion(by=by))
+
+    def discard_images(self, node_id: str, *, by: str) -> Deleted:
+        """All stored images of a node."""
+        path = f"/v1/nodes/{quoted(node_id)}/discard-images"
+        return self.post(Deleted, path, Deletion(by=by), SUBMIT_TIMEOUT_S)
 
     def explain(self, subject: str) -> Explanation:
         """Of a job's id, a node's name, or a shot's id or its beginning."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import hmac
 import logging
 import math
 import signal
@@ -16,6 +17,7 @@ import time
 from collections.abc import Callable, Iterator, Set
 from contextlib import contextmanager, suppress
 from functools import lru_cache, partial
+from hashlib import sha256
 from importlib.metadata import version
 
 from anyio.to_thread import current_default_thread_limiter
@@ -225,6 +227,7 @@ def _rules(settings: Settings, catalog: Catalog, tokenizers: Tokenizers) -> Rule
         lanes=settings.all_lanes,
         keep_s=settings.retention.details_days * _DAY_S or None,
         audit_s=settings.retention.audit_days * _DAY_S or None,
+        secret=hmac.digest(settings.keys.ticket.get_secret_value().encode(), b"verification", sha256),
     )
 
 

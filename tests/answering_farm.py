@@ -104,6 +104,7 @@ _VIEWS: dict[str, type[BaseModel]] = {
     "/v1/jobs/[^/]+/shots.*": views.ShotPage,
     "/v1/(jobs|shots|images)/[^/]+/delete": views.Deleted,
     "/v1/images/[^/]+/origin.*": views.PictureOrigin,
+    "/v1/nodes/[^/]+/discard-images": views.Deleted,
     "/v1/jobs/[^/]+(/[a-z]+)?": views.JobView,
     "/v1/shots/stored": views.StoredShots,
     "/v1/shots/[^/]+/accept": views.AcceptedShot,

@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import Connection, select
 
 from common.lanes import Lanes
+from common.levels import OwnerStanding
 from common.states import AttemptState, ShotState
 from coordinator.ledger import Ledger
 from coordinator.ledger.fleet import members
@@ -55,6 +56,20 @@ def check_ledger(ledger: Ledger) -> None:
         _check_sums(books)
         _check_charges(books)
         _check_events(books)
+        _check_verifications(books, backlog)
+
+
+def _check_verifications(books: _Books, backlog: Backlog) -> None:
+    """Only images of volunteers are verified, by others; copies are kept until they are compared."""
+    standings = {owner: OwnerStanding(*facts) for owner, *facts in books.standings}
+    assert backlog.standings == standings
+    assert all(one.clean <= one.images for one in standings.values())
+    assert +backlog.leases == Counter(backlog.known(node_id).owner for node_id in backlog.running)
+    copying = {row.id: row.verifies for row in books.jobs if row.verifies is not None}
+    assert not copying.keys() & {row.job_id for row in books.images}
+    for row in books.verifications:
+        assert (row.verdict is None) == (row.settled_at is None)
+        assert row.copy_id is not None
 
 
 def _check_events(books: _Books) -> None:
@@ -169,6 +184,7 @@ def tallied_by_day(connection: Connection) -> dict[tuple[Any, ...], float]:
 def _counted_by_day(books: _Books) -> dict[tuple[Any, ...], float]:
     found: Counter[Any] = Counter()
     owners = {row.id: row.owner for row in books.jobs}
+    verifying = {row.id for row in books.jobs if row.verifies is not None}
     for row in books.attempts:
         of_day, labels = (_day(row.settled_at), owners[row.job_id]), (row.model, row.lane, row.vram_class)
         if row.state not in (AttemptState.RUNNING, AttemptState.DELIVERED):
@@ -176,6 +192,7 @@ def _counted_by_day(books: _Books) -> dict[tuple[Any, ...], float]:
             found[*of_day, "attempts", *labels, "cancelled" if cancelled else row.state] += 1
             found[*of_day, "failures", *labels, row.failure] += 1
             use = "cancelled" if cancelled else _USES[row.state]
+            use = "verification" if row.job_id in verifying else use
             found[*of_day, "use_seconds", *labels, use] += row.encode_s + row.denoise_s + row.decode_s
             found[*of_day, "use_cost", *labels, use] += row.cost + row.storage_cost
         for phase in ATTEMPT_PHASES:
@@ -195,8 +212,9 @@ def _counted_by_day(books: _Books) -> dict[tuple[Any, ...], float]:
             found[*of_day, "joules", *labels, row.spent_method] += getattr(row, f"{part}_joules")
             for kind in ("cost", "electricity", "volunteered"):
                 found[*of_day, kind, *labels, label] += getattr(row, f"{part}_{kind}")
-            found[*of_day, "use_seconds", *labels, label] += getattr(row, f"{part}_s")
-            found[*of_day, "use_cost", *labels, label] += getattr(row, f"{part}_cost")
+            use = "verification" if row.job_id in verifying else label
+            found[*of_day, "use_seconds", *labels, use] += getattr(row, f"{part}_s")
+            found[*of_day, "use_cost", *labels, use] += getattr(row, f"{part}_cost")
     for *key, value in books.daily_tallies:
         found[tuple(key)] += value
     return {key: value for key, value in found.items() if value}

@@ -31,6 +31,7 @@ _USES = {
     "duplicate": "slower duplicates",
     "load": "loading models",
     "lost": "lost work",
+    "verification": "checking images of volunteers",
     "idle": "idle nodes",
     "removed": "removed by retention",
 }

@@ -14,11 +14,13 @@ from common.commandline import Command, CommandGroup
 from common.errors import Invalid
 from common.key_messages import lane_name, node_name
 from common.nodes import Terms
+from common.units import counted
 from common.views import NodeView
 from coordinator.cli import options
 from coordinator.cli.connection import connect
 from coordinator.cli.names import the_node
 from coordinator.cli.options import duration, parsed
+from coordinator.cli.pictures import acting_person, must_agree
 from coordinator.cli.show import err, out, print_json, print_list, table
 from coordinator.client import NodeVerb
 from coordinator.explain.fleet import node_facts
@@ -40,7 +42,7 @@ Reason = Annotated[
 
 node_app = typer.Typer(
     cls=CommandGroup,
-    help="Invite a node, or control one: drain, pause, resume, quarantine, forgive, forget, revoke, remove.",
+    help="Invite a node, or control one: drain, pause, resume, quarantine, forgive, vouch, revoke and more.",
     no_args_is_help=True,
 )
 
@@ -96,7 +98,8 @@ def quarantine_command(
 ) -> None:
     """Take a node out of service immediately because its images cannot be trusted.
 
-    Later the node renders one test shot, and returns to service once that image is stored.
+    Later the node renders one test shot, and returns to service once that image is stored; that of a
+    volunteer must first show the same as another node's.
 
     Example: `farm node quarantine workshop --reason "green pictures"`
     """
@@ -109,9 +112,41 @@ def forgive_command(
 ) -> None:
     """End the quarantine of a node immediately and clear its failure record.
 
+    If its owner was barred for a false image, the owner begins again on probation, with all of its nodes.
+
     Example: `farm node forgive workshop`
     """
     _steer(node, "forgive", "", settings, as_json)
+
+
+@node_app.command("vouch", cls=Command)
+def vouch_command(node: Node, settings: options.SettingsFile = None, as_json: options.AsJson = False) -> None:
+    """Say that you know the owner of a volunteer's node, without which no owner becomes trusted.
+
+    Example: `farm node vouch attic`
+    """
+    _steer(node, "vouch", "", settings, as_json)
+
+
+@node_app.command("discard-pictures", cls=Command)
+def discard_pictures_command(
+    node: Node,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Delete without asking.")] = False,
+    settings: options.SettingsFile = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """Delete all stored images that a node rendered; jobs that have them get new ones with the same seeds.
+
+    Example: `farm node discard-pictures attic`
+    """
+    with connect(settings) as client:
+        name = the_node(client, node).name
+        must_agree(f"Delete all stored images of node {name}, and let jobs render new ones?", yes=yes)
+        deleted = client.discard_images(name, by=acting_person())
+    if as_json:
+        print_json(deleted)
+    else:
+        out.say(f"{counted(deleted.images, 'image')} of node {name} deleted; jobs that had them get new ones")
 
 
 @node_app.command("forget", cls=Command)
@@ -278,6 +313,8 @@ def _remarks(node: NodeView) -> Iterator[str]:
     if node.leaves:
         yield left_to_others(node.leaves)
     yield from map(slowly, node.slow_paths)
+    if node.standing:
+        yield node.standing
 
 
 def _steer(name: str, verb: NodeVerb, reason: str, settings: options.SettingsFile, as_json: bool) -> None:

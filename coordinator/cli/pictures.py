@@ -57,7 +57,7 @@ def reject_command(
     with connect(settings) as client:
         rejected, named = [], the_job(client, job).id if job else None
         for shot in shots:
-            rejected.append(client.reject(shot, named, by=_person(), redo=wish))
+            rejected.append(client.reject(shot, named, by=acting_person(), redo=wish))
             if not as_json:
                 _print_rejection(rejected[-1])
     if as_json:
@@ -123,16 +123,16 @@ def delete_command(
 
 def _delete(client: FarmClient, subject: str, sha256: str | None, job: str | None, *, yes: bool) -> Deleted:
     if sha256 is not None:
-        _ask(f"Delete the image with SHA-256 {sha256[:SHORT]}… from all jobs?", yes=yes)
-        return client.delete_content(sha256, by=_person())
+        must_agree(f"Delete the image with SHA-256 {sha256[:SHORT]}… from all jobs?", yes=yes)
+        return client.delete_content(sha256, by=acting_person())
     if _is_shot(client, subject):
         named = the_job(client, job).id if job else None
-        _ask(f"Delete the image of shot {subject[:SHORT]}?", yes=yes)
-        return client.delete_shot(subject, named, by=_person())
+        must_agree(f"Delete the image of shot {subject[:SHORT]}?", yes=yes)
+        return client.delete_shot(subject, named, by=acting_person())
     known = the_job(client, subject)
     stored = counted(known.counts.get("done", 0), "stored image")
-    _ask(f"Delete the {stored} of job {known.id} ({known.name})?", yes=yes)
-    return client.delete_job(known.id, by=_person())
+    must_agree(f"Delete the {stored} of job {known.id} ({known.name})?", yes=yes)
+    return client.delete_job(known.id, by=acting_person())
 
 
 def _is_shot(client: FarmClient, subject: str) -> bool:
@@ -140,7 +140,7 @@ def _is_shot(client: FarmClient, subject: str) -> bool:
     return bool(_SHOT.fullmatch(subject)) and not client.jobs(name=subject)
 
 
-def _ask(question: str, *, yes: bool) -> None:
+def must_agree(question: str, *, yes: bool) -> None:
     """Raises Declined if the user does not confirm."""
     if yes:
         return
@@ -150,5 +150,6 @@ def _ask(question: str, *, yes: bool) -> None:
         raise Declined("nothing was deleted")
 
 
-def _person() -> str:
+def acting_person() -> str:
+    """Who removes images, as the farm records it."""
     return login_name() or "operator"

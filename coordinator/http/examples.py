@@ -102,6 +102,7 @@ BODIES: dict[str, Any] = {
     "POST /v1/shots/{shot_id}/reject": {"by": "ana", "redo": "next seed"},
     "POST /v1/shots/{shot_id}/delete": {"by": "ana"},
     "POST /v1/images/{sha256}/delete": {"by": "ana"},
+    "POST /v1/nodes/{node_id}/discard-images": {"by": "ana"},
     **{
         f"POST /v1/nodes/{{node_id}}/{verb}": {"reason": "new fan"}
         for verb in ("drain", "pause", "resume", "quarantine", "revoke", "remove")

@@ -7,7 +7,7 @@ from fastapi import APIRouter
 from common.messages import Ack
 from common.scopes import Caller
 from common.states import NodeState
-from common.views import NodeView, NodeWish, Who
+from common.views import Deleted, Deletion, NodeView, NodeWish, Who
 from coordinator.http.access import READING, TheAct, TheBounds, TheCaller, TheFarm, allow, must_be
 
 router = APIRouter(prefix="/v1/nodes")
@@ -54,6 +54,20 @@ def forgive(node_id: str, farm: TheFarm, act: TheAct) -> NodeView:
     """End the quarantine immediately and clear the failure record."""
     farm.ledger.nodes.forgive(node_id, act=act)
     return farm.node(node_id)
+
+
+@router.post("/{node_id}/vouch", dependencies=[allow("operate")])
+def vouch(node_id: str, farm: TheFarm, act: TheAct) -> NodeView:
+    """Note that the operator knows the owner of a volunteer's node. 409: it is no volunteer's."""
+    farm.ledger.nodes.vouch(node_id, act=act)
+    return farm.node(node_id)
+
+
+@router.post("/{node_id}/discard-images", dependencies=[allow("operate")])
+def discard_images(node_id: str, wish: Deletion, farm: TheFarm, act: TheAct) -> Deleted:
+    """Delete all stored images of the node; each job that has one gets the next generation of its shot."""
+    discarded = farm.ledger.nodes.discard_images(node_id, act.key or wish.by, act=act)
+    return farm.delete(Deleted(images=discarded, kept=0))
 
 
 @router.post("/{node_id}/forget", dependencies=[allow("operate")])

@@ -17,6 +17,7 @@ from common.shot import Shot
 from common.storage import Store
 from coordinator.ingest.check import BadUpload, checked
 from coordinator.pictures.encode import CONTENT_TYPES, encoded
+from coordinator.pictures.perceptual_hash import perceptual_hash
 from coordinator.pictures.thumbnail import store_thumbnail
 
 _VERSION = version("shotfarm")
@@ -47,6 +48,7 @@ def _judged(delivery: Delivery, store: Store) -> Verdict:
         record=farm_json(shot, template=delivery.template, recipe=delivery.recipe, version=_VERSION),
     )
     verdict = _stored(delivery, store, final, CONTENT_TYPES[shot.format])
+    verdict = verdict.model_copy(update={"perceptual_hash": perceptual_hash(picture)})
     if verdict.outcome == "stored":
         # Without one, the first page that shows the image makes it.
         with suppress(FarmError):

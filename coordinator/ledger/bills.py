@@ -11,7 +11,7 @@ from common.bill import BillLine, ThanksLine
 from common.settings import Money
 from common.states import AttemptState
 from common.units import JOULES_PER_KWH, SECONDS_PER_HOUR
-from coordinator.ledger.charges import use_of
+from coordinator.ledger.charges import is_verification, use_of
 from coordinator.ledger.schema import attempts, batches, deleted_images, images, jobs, monthly_charges, nodes
 
 _EACH = ("owner", "node_id", "model", "lane", "vram_class", "use")
@@ -30,11 +30,15 @@ def month_lines(connection: Connection, month: str, owner: str | None) -> Iterat
 
 def job_lines(connection: Connection, job: Row[Any]) -> Iterator[BillLine]:
     """See `Accounts.job_bill`; takes time proportional to the size of the job."""
+    verifying = is_verification(job.id)
     found = [
-        *(_line(row, use=use_of(row.state, row.failure)) for row in connection.execute(_tried(job))),
-        *(_line(row, use="load") for row in connection.execute(_around(job, "load"))),
+        *(_line(row, use=use_of(job.id, row.state, row.failure)) for row in connection.execute(_tried(job))),
         *(
-            _line(row, use="duplicate" if row.doubled else "lost")
+            _line(row, use="verification" if verifying else "load")
+            for row in connection.execute(_around(job, "load"))
+        ),
+        *(
+            _line(row, use="verification" if verifying else "duplicate" if row.doubled else "lost")
             for row in connection.execute(_around(job, "lost"))
         ),
     ]

@@ -103,8 +103,19 @@ class Charges:
 _KEY = ("month", "owner", "node_id", "model", "lane", "vram_class", "use")
 
 
-def use_of(state: str, failure: str) -> str:
+#: What IDs of jobs begin with that render images of volunteers again.
+VERIFYING = "v-"
+
+
+def is_verification(job_id: str) -> bool:
+    """Whether a job renders images of volunteers again, to be compared."""
+    return job_id.startswith(VERIFYING)
+
+
+def use_of(job_id: str, state: str, failure: str) -> str:
     """What the time of an attempt was used for; of an upload that waits for its check, what it is for."""
+    if is_verification(job_id):
+        return "verification"
     if failure == "cancelled":
         return "cancelled"
     match state:

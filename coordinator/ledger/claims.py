@@ -12,6 +12,7 @@ from sqlalchemy import Row, insert, select, union_all
 
 from common.errors import Conflict, WrongTicket
 from common.keys import lease_token
+from common.levels import LeaseLimits, limits_of
 from common.messages import Claim, ClaimAnswer, Lease, LeasedShot, Nothing, Spent
 from common.states import AttemptState, BatchState, NodeEvent, NodeState, ShotEvent, ShotState
 from coordinator.ledger.costs import spent_columns
@@ -84,7 +85,9 @@ def _again(write: Write, claim: Claim, batch: Row[Any]) -> Lease:
         raise Conflict(f"other nodes have rendered all of batch {batch.id}; take the next ticket")
     backlog, lot = write.backlog, (batch.job_id, batch.work_key)
     part = _part(backlog, backlog.known(claim.node_id), lot, batch.lane)
-    return _lease(batch._asdict(), ordered, len(ordered) + part)
+    job = backlog.jobs.get(batch.job_id)
+    lease = _lease(batch._asdict(), ordered, len(ordered) + part)
+    return lease if job is None else lease.model_copy(update={"owner": job.owner})
 
 
 def compose(write: Write, rules: Rules, claim: Claim, node: Row[Any], lanes: Sequence[str]) -> ClaimAnswer:
@@ -114,9 +117,11 @@ def _composed(
     member = replace(backlog.known(node.id), state=state, loaded=loaded)
     if state is NodeState.BUSY or not may_claim(write.connection, member):
         return ClaimAnswer(nothing=Nothing(reason=f"node {node.id} is {state}: {node.reason or 'as asked'}"))
+    limits = limits_of(backlog.level(member, write.now))
     batch_s, empty = rules.timing.batch_s, set[Lot]()
     following = NextShots(write.connection, backlog, rules, write.now)
     while choice := next_work(member, lane, backlog, rules.rates, write.now, batch_s, empty):
+        choice = _within(choice, limits)
         rows = _in_passes(following.of(choice, member, lane))
         if rows:
             return ClaimAnswer(lease=_grant(write, rules, claim, member, choice, rows, lane))
@@ -130,11 +135,19 @@ def _composed(
     return ClaimAnswer(nothing=Nothing(reason=refusal(lane, reasons)))
 
 
+def _within(choice: Selection, limits: LeaseLimits) -> Selection:
+    """The choice, with no more images than the limits allow."""
+    if choice.images <= limits.images:
+        return choice
+    images = int(limits.images)
+    return replace(choice, images=images, pass_size=min(choice.pass_size, images))
+
+
 def _duplicate(write: Write, rules: Rules, claim: Claim, member: Member, lane: str) -> Lease | None:
     """A batch of shots that another node renders more slowly; None if none is planned for this node."""
     backlog = write.backlog
     copy = backlog.copies.get(member.id)
-    if copy is None or not member.serves:
+    if copy is None or not member.serves or backlog.held_back(member, write.now):
         return None
     rows = in_progress(write, copy.batch_id, lane)[: copy.images]
     job = backlog.jobs.get(copy.job_id)

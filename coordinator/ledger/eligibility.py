@@ -17,7 +17,15 @@ from coordinator.ledger.rules import Rules
 from coordinator.ledger.schema import nodes
 from coordinator.scheduling.backlog import Backlog
 from coordinator.scheduling.member import Member
-from coordinator.scheduling.offers import LATE, WASTEFUL, Offer, in_lane, leaves_to_others, offer
+from coordinator.scheduling.offers import (
+    LATE,
+    WASTEFUL,
+    Offer,
+    in_lane,
+    leaves_to_others,
+    offer,
+    withheld,
+)
 from coordinator.scheduling.placing import Unencoded
 from coordinator.scheduling.planner import Option
 from coordinator.scheduling.work import Line, Lot, WorkSample
@@ -82,6 +90,8 @@ class Eligibility:
         found, asked = [], 0
         for member in sorted(self._of_lane(lane), key=lambda one: self._nearness(one, line, failed_at)):
             answer = self.backlog.placed(member, line)
+            if not isinstance(answer, str):
+                answer = withheld(member, line, self.backlog, self.now) or answer
             facts = self.node(member.id)
             if isinstance(answer, str):
                 found.append(CandidateNode(node=facts, lack=answer))

@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Connection, Row, Select, Table, exists, or
 from common.embeddings import encoding_versions
 from common.lanes import Lanes
 from common.states import AttemptState, BatchState, NodeState
-from coordinator.ledger.schema import attempts, batches, loads, nodes, plain, speeds
+from coordinator.ledger.schema import attempts, batches, loads, nodes, plain, speeds, verifications
 from coordinator.scheduling.backlog import Backlog
 from coordinator.scheduling.member import Member, card_of
 
@@ -54,6 +54,7 @@ def _member(row: Row[Any], lanes: Lanes, paces: dict[str, float], loading: dict[
         state=NodeState(row.state),
         card=card_of(row.card),
         terms=row.terms,
+        owner=row.owner,
         vram_class=row.vram_class,
         lanes=frozenset(served_lanes(row, lanes)),
         models=frozenset(row.models),
@@ -92,4 +93,9 @@ def _under_test() -> Select[str]:
         attempts.c.state == plain(AttemptState.DELIVERED),
         attempts.c.started_at > nodes.c.distrusted_at,
     )
-    return select(nodes.c.id).where(nodes.c.state == NodeState.SELFTEST, or_(held, unjudged))
+    compared = exists().where(
+        verifications.c.node_id == nodes.c.id,
+        verifications.c.verdict.is_(None),
+        verifications.c.asked_at > nodes.c.distrusted_at,
+    )
+    return select(nodes.c.id).where(nodes.c.state == NodeState.SELFTEST, or_(held, unjudged, compared))

@@ -26,6 +26,7 @@ from coordinator.ledger.specs import image_key
 from coordinator.ledger.transactions import Transactions, Write, all_or_each
 from coordinator.ledger.transitions import move_attempts, move_shots
 from coordinator.ledger.trust import Good, blame_node, blame_others, credit_nodes
+from coordinator.ledger.verification import check_stored
 
 #: A delivered attempt with its verdict.
 _Judged = tuple[Row[Any], Verdict]
@@ -156,7 +157,9 @@ def _store(write: Write, rules: Rules, good: Sequence[_Judged]) -> None:
         move_attempts(write, list(each), AttemptState.DELIVERED, event, each=each)
     # The object may belong to an earlier attempt whose ingest died before its verdict.
     owners = _owners(write, good)
-    sidecars = [_sidecar(write, owners.get(row.id, row), verdict, kept[row.id]) for row, verdict in good]
+    sidecars = [
+        _sidecar(write, owners.get(row.id, row), verdict, kept[row.id], row.id) for row, verdict in good
+    ]
     write.connection.execute(insert(images), sidecars)
     _note_progress(write, sidecars)
     stored = {row.shot_id: row.id for row, _ in good}
@@ -165,7 +168,8 @@ def _store(write: Write, rules: Rules, good: Sequence[_Judged]) -> None:
         paid = [row.shot_id for row, _ in good if row.job_id == job_id]
         others = wants.c.shot_id.in_(paid), wants.c.job_id != job_id
         write.connection.execute(update(wants).where(*others).values(reused=True))
-    pictures = [Good(row.shot_id, row.node_id, row.started_at) for row, _ in good]
+    awaited = check_stored(write, rules, sidecars)
+    pictures = [Good(row.shot_id, row.node_id, row.started_at, row.shot_id in awaited) for row, _ in good]
     credit_nodes(write, pictures)
     blame_others(write, rules, pictures)
 
@@ -199,7 +203,12 @@ def _owners(write: Write, good: Sequence[_Judged]) -> dict[str, Row[Any]]:
     }
 
 
-def _sidecar(write: Write, row: Row[Any], verdict: Verdict, keeping: float) -> dict[str, Any]:
+def _sidecar(
+    write: Write, row: Row[Any], verdict: Verdict, keeping: float, attempt_id: str
+) -> dict[str, Any]:
+    """The row of an image that belongs to the attempt `row`; the verdict is of the attempt with this ID."""
+    # What ingest saw is not always what is stored.
+    is_seen = row.id == attempt_id and verdict.outcome == "stored"
     spec = json.loads(row.spec)
     seconds = {phase: getattr(row, f"{phase}_s") for phase in ATTEMPT_PHASES}
     return {
@@ -220,6 +229,7 @@ def _sidecar(write: Write, row: Row[Any], verdict: Verdict, keeping: float) -> d
         "energy_method": row.energy_method,
         "cost": row.cost + keeping,
         "stored_at": write.now,
+        "perceptual_hash": verdict.perceptual_hash if is_seen else None,
     }
 
 

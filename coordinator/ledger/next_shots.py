@@ -9,11 +9,12 @@ from typing import Any
 from sqlalchemy import Connection, Row, Select, case, exists, func, literal, or_, select, tuple_
 
 from common.failures import MAX_ATTEMPTS, MAX_CRASHES
+from common.likeness import Opinion
 from common.nodes import is_own
 from common.states import NodeState
 from coordinator.ledger.failure_policy import by_its_own_fault, failed
 from coordinator.ledger.rules import Rules
-from coordinator.ledger.schema import attempts, shots, waiting
+from coordinator.ledger.schema import attempts, shots, verifications, waiting
 from coordinator.scheduling.backlog import Backlog
 from coordinator.scheduling.member import Member
 from coordinator.scheduling.peers import Reach
@@ -63,6 +64,8 @@ class NextShots:
             page = self.connection.execute(_waiting(choice, min_class, member, after)).all()
             failures = [row.id for row in page if row.failed_here]
             kept = self._kept_for_others(failures, member, takers) if failures else set()
+            if self.backlog.jobs[choice.option.job_id].verifies is not None:
+                kept |= self._judged_here([row.id for row in page], member)
             rows += [row for row in page if row.id not in kept]
             if not page:
                 break
@@ -89,6 +92,18 @@ class NextShots:
                 kept.add(shot_id)
         peers = self.backlog.peers
         return kept | {shot_id for shot_id, nodes in failed_on.items() if peers.has_others(takers, nodes)}
+
+    def _judged_here(self, copy_ids: Sequence[str], member: Member) -> set[str]:
+        """Copies that another node should render first, as this one has given its opinion of the image."""
+        recent = verifications.c.asked_at > self.now - self.rules.timing.retry_s
+        query = select(verifications.c.copy_id, verifications.c.opinions).where(
+            verifications.c.copy_id.in_(copy_ids), verifications.c.verdict.is_(None), recent
+        )
+        return {
+            copy_id
+            for copy_id, opinions in self.connection.execute(query)
+            if member.id in (Opinion(*one).node for one in opinions)
+        }
 
     def _doubtful(self, shot_ids: Sequence[str]) -> set[str]:
         """Those whose failures must be confirmed."""

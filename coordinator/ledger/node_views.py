@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, and_, select
 
 from common.lanes import Lanes
+from common.levels import Level, OwnerStanding, level_of, told
 from common.messages import CardFacts
 from common.states import GONE, BatchState, NodeState
 from common.views import NodeView, SlowPathView
@@ -16,6 +17,7 @@ from coordinator.ledger.database import columns_of
 from coordinator.ledger.fleet import is_known, members
 from coordinator.ledger.records import NodeReading
 from coordinator.ledger.schema import batches, nodes, plain
+from coordinator.ledger.standings import standings_of
 from coordinator.scheduling.horizon import Horizon
 from coordinator.scheduling.member import Member
 from coordinator.scheduling.slow_path import SlowPath
@@ -39,16 +41,23 @@ def node_views(
         .where(is_known())
         .order_by(nodes.c.id)
     )
-    known = members(connection, lanes)
+    known, earned = members(connection, lanes), standings_of(connection)
 
     @cache
     def left(lane: str, card_type: str) -> set[str]:
         return horizons[lane].left_by(card_type, now) if lane in horizons else set()
 
-    return [
+    views = [
         _view(row, known[row.id], slow_path_views(slow.get(row.id, {})), _leaves(known[row.id], left))
         for row in connection.execute(query)
     ]
+    return [_with_level(view, earned.get(view.owner), now) for view in views]
+
+
+def _with_level(view: NodeView, standing: OwnerStanding | None, now: float) -> NodeView:
+    level = level_of(view.terms, standing, now)
+    words = "" if level is Level.OWNED else told(level, standing, now)
+    return view.model_copy(update={"level": level.value, "standing": words})
 
 
 def _leaves(member: Member, left: Callable[[str, str], set[str]]) -> tuple[str, ...]:

@@ -13,13 +13,14 @@ from common.catalog import Catalog
 from common.errors import Conflict, Forbidden, Gone, NotFound
 from common.fit import peak_limit
 from common.messages import Heartbeat, HeartbeatAnswer, Holdings, Join, Listen, Measurements, NewHoldings
-from common.nodes import Card
+from common.nodes import Card, is_own
 from common.states import GONE, BatchEvent, NodeEvent, NodeState, ShotEvent, ShotState
 from common.views import MemoryView, NodeView, Who
 from coordinator.ledger import trust
 from coordinator.ledger.credible import most_joules
+from coordinator.ledger.discards import discard, images_of
 from coordinator.ledger.endings import end_held
-from coordinator.ledger.fleet import served_lanes
+from coordinator.ledger.fleet import members, served_lanes
 from coordinator.ledger.heartbeats import answer_heartbeats, answer_listeners
 from coordinator.ledger.identities import as_granted, end_keys, must_be_valid
 from coordinator.ledger.measurements import memory_views, note_trials
@@ -28,13 +29,18 @@ from coordinator.ledger.node_views import node_readings, node_views
 from coordinator.ledger.records import Act, BrokerAccount, FleetReadings, JoinedNode
 from coordinator.ledger.rules import Rules
 from coordinator.ledger.schema import attempts, nodes, plain, shots
+from coordinator.ledger.standings import known_standing, set_standing, standings_of
 from coordinator.ledger.transactions import Transactions, Write
 from coordinator.ledger.transitions import move_node, move_shots
 from coordinator.ledger.trust import doubt_node
+from coordinator.ledger.verification import reinstate
 from coordinator.ledger.waiting import samples
+from coordinator.scheduling.changes import NodesChanged
 from coordinator.scheduling.member import card_of
 from coordinator.scheduling.trials import plausible
 
+#: Images that are discarded in one transaction.
+_DISCARDED = 50
 #: Names of actors in messages.
 _NAMES: dict[str, str] = {"operator": "the operator", "owner": "its owner"}
 
@@ -216,9 +222,36 @@ class Nodes:
             trust.quarantine(write, node, _decision("quarantined", "operator", reason), "operator")
 
     def forgive(self, node_id: str, *, act: Act | None = None) -> None:
-        """Trust a quarantined node immediately, and clear the record of any node."""
+        """Trust a quarantined node immediately, and clear the record of any node.
+
+        An owner that was barred is on probation again, with all of its nodes.
+        """
         with self.transactions.write(act) as write:
-            trust.forgive(write, node_row(write.connection, node_id))
+            node = node_row(write.connection, node_id)
+            trust.forgive(write, node)
+            if not is_own(node.terms):
+                reinstate(write, node.owner)
+
+    def vouch(self, node_id: str, *, act: Act | None = None) -> None:
+        """Note that the operator knows the owner of a volunteer's node. Raises Conflict for another node."""
+        with self.transactions.write(act) as write:
+            node = node_row(write.connection, node_id)
+            if is_own(node.terms):
+                raise Conflict(f"node {node_id} is {node.terms}: the farm trusts it already")
+            standing = known_standing(write, node.owner)
+            set_standing(write, node.owner, replace(standing, known=True))
+
+    def discard_images(self, node_id: str, by: str, *, act: Act | None = None) -> int:
+        """Delete all stored images of a node, in chunks; jobs get new ones. Returns their number."""
+        discarded = 0
+        while True:
+            with self.transactions.write(act) as write:
+                node_row(write.connection, node_id)
+                found = [row.shot_id for row in images_of(write, node_id, _DISCARDED)]
+                discard(write, self.rules.rates.currency, found, by)
+            discarded, act = discarded + len(found), None
+            if len(found) < _DISCARDED:
+                return discarded
 
     def forget(self, node_id: str, *, act: Act | None = None) -> None:
         """Leave a node that is offline or lost out of lists, metrics and alerts, until it joins again.
@@ -290,6 +323,7 @@ def _join(write: Write, rules: Rules, join: Join, broker_digest: str) -> JoinedN
         _must_own_name(before, join)
         incarnation = before.incarnation + 1
         _begin_again(write, rules, before, facts | {"incarnation": incarnation})
+    _confine_barred(write, join)
     _look_again(write, card, rules)
     return JoinedNode(
         node_id=join.name,
@@ -313,6 +347,17 @@ def _served(join: Join, rules: Rules) -> tuple[str, ...]:
             "or change `lanes` in the settings"
         )
     return lanes
+
+
+def _confine_barred(write: Write, join: Join) -> None:
+    """Nodes of an owner that is barred are in quarantine, under whatever names they join."""
+    standing = standings_of(write.connection, [join.owner]).get(join.owner)
+    if join.terms == "volunteer" and standing is not None and standing.barred:
+        node = node_row(write.connection, join.name)
+        if node.state != NodeState.OFFLINE:
+            # Memory may not know the node yet.
+            write.changes.append(NodesChanged(members(write.connection, write.lanes, [join.name])))
+            trust.quarantine(write, node, standing.barred, "farm")
 
 
 def _credible(card: Card) -> Card:

@@ -14,6 +14,7 @@ from coordinator.ledger.fleet import members
 from coordinator.ledger.job_rows import job_row
 from coordinator.ledger.measurements import recall_types
 from coordinator.ledger.schema import attempts, batches, jobs, plain, shots
+from coordinator.ledger.standings import recall_standings
 from coordinator.ledger.transactions import Write
 from coordinator.ledger.transitions import chunks, drop_all_unwanted
 from coordinator.ledger.usage import recall_usage
@@ -40,6 +41,7 @@ def open_jobs(write: Write) -> None:
     drop_all_unwanted(write)
     recall_usage(write)
     recall_types(write)
+    recall_standings(write)
     write.changes.append(NodesChanged(members(write.connection, write.lanes)))
     columns = (
         jobs.c.id,
@@ -50,6 +52,7 @@ def open_jobs(write: Write) -> None:
         jobs.c.max_cost,
         jobs.c.cost,
         jobs.c.eco,
+        jobs.c.verifies,
     )
     active: Select[Any] = select(*columns).where(
         jobs.c.intent == "active", jobs.c.complete, jobs.c.thinning_at.is_(None)
@@ -66,7 +69,9 @@ def _open(write: Write, rows: Sequence[Row[Any]], lines: Amounts) -> None:
     reserved = _in_hand(write.connection)
     for row in rows:
         job = OpenJob(
-            **columns_of(row, "owner", "lane", "priority", "submitted_at", "max_cost", "cost", "eco"),
+            **columns_of(
+                row, "owner", "lane", "priority", "submitted_at", "max_cost", "cost", "eco", "verifies"
+            ),
             reserved=reserved.get(row.id, {}),
         )
         write.changes.append(JobOpened(row.id, job))

@@ -64,6 +64,8 @@ class Rules:
     keep_s: float | None = None
     #: Seconds for which the audit log is kept; None: forever.
     audit_s: float | None = None
+    #: Decides which images of volunteers are verified, so nobody else may know it.
+    secret: bytes = b""
     #: The present incident of the farm, during which no node is blamed.
     incident: Incident = field(default_factory=Incident)
 

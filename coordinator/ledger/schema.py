@@ -201,6 +201,8 @@ jobs = Table(
     #: Since when it is paused or cancelled, and how long it was before, or was over before it was restarted.
     may("paused_at", Double),
     must("paused_s", Double, "0"),
+    #: Owner of the volunteers' nodes whose images it renders again; None: an ordinary job.
+    may("verifies", String),
     #: When retention found no unfinished work; None before.
     may("ended_at", Double),
     #: When retention began to remove its details, and when it finished.
@@ -277,7 +279,7 @@ monthly_charges = Table(
     Column("model", String, primary_key=True),
     Column("lane", String, primary_key=True),
     Column("vram_class", Integer, primary_key=True, autoincrement=False),
-    #: `image`, `failed`, `cancelled`, `duplicate`, `load`, `lost`, `idle`.
+    #: `image`, `failed`, `cancelled`, `duplicate`, `load`, `lost`, `verification`, `idle`.
     Column("use", String, primary_key=True),
     must("images", Integer, "0"),
     #: Those of the images that were rejected later.
@@ -504,6 +506,44 @@ nodes = Table(
     must("told_idle_joules", Double, "0"),
     #: When this incarnation joined.
     must("joined_at", Double, "0"),
+    Index("nodes_by_owner", "owner"),
+)
+
+#: Owners of volunteers' nodes (`common.levels.OwnerStanding`).
+standings = Table(
+    "standings",
+    metadata,
+    *primary("owner"),
+    must("since", Double),
+    must("images", Integer, "0"),
+    must("clean", Integer, "0"),
+    must("known", Boolean, "0"),
+    must("barred", Text, ""),
+)
+
+#: Images of volunteers' nodes that other nodes render again, to be compared (`common.likeness`).
+verifications = Table(
+    "verifications",
+    metadata,
+    #: That of the image.
+    *primary("attempt_id"),
+    must("shot_id", String),
+    must("node_id", String),
+    must("owner", String),
+    #: `chosen`, `repeated`, `recalled` or `selftest`.
+    must("why", String),
+    must("lane", String),
+    must("recipe", String),
+    must("asked_at", Double),
+    #: The shot that another node renders now, a copy of the first.
+    may("copy_id", String),
+    #: `common.likeness.Opinion`, the first first.
+    must("opinions", JSON, "[]"),
+    #: `common.likeness.Judgement`; NULL: an opinion is awaited.
+    may("verdict", String),
+    may("settled_at", Double),
+    partial_index("verifications_open", "copy_id", where="verdict IS NULL"),
+    partial_index("verifications_of_node", "node_id", where="verdict IS NULL"),
 )
 
 #: Keys of nodes, those that are no longer valid too. A name has one valid key, and a key has one name.
@@ -677,6 +717,8 @@ def _sidecar() -> tuple[Column[Any], ...]:
         must("energy_method", String),
         must("cost", Double),
         must("stored_at", Double),
+        #: `coordinator.pictures.perceptual_hash`; NULL for images of earlier versions.
+        may("perceptual_hash", String),
         #: When the last live job that had it rejected it; from then on its cost is waste.
         may("rejected_at", Double),
     )

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Row, bindparam, select, update
 
 from common.states import AttemptState, ShotState
-from coordinator.ledger.charges import Charge, Charged, Charges, use_of, utc_month
+from coordinator.ledger.charges import Charge, Charged, Charges, is_verification, use_of, utc_month
 from coordinator.ledger.database import add_to
 from coordinator.ledger.schema import ATTEMPT_PHASES, job_counts, jobs, key_days, owner_days, tallies
 
@@ -188,7 +188,7 @@ def _settled(row: Row[Any], state: AttemptState) -> tuple[Charged, Charge]:
         row.model,
         row.lane,
         row.vram_class,
-        use_of(state, row.failure),
+        use_of(row.job_id, state, row.failure),
     )
     charge = Charge(
         images=int(state is AttemptState.STORED),
@@ -220,7 +220,8 @@ def tally_batch(sums: Sums, batch: Any, *, sign: int = 1) -> None:
         sums.add(Tally("joules", *labels, batch.spent_method), sign * spent["joules"])
         for kind in ("cost", "electricity", "volunteered"):
             sums.add(Tally(kind, *labels, label), sign * spent[kind])
-        charged = Charged(month, batch.job_id, batch.node_id, *labels, label)
+        use = "verification" if is_verification(batch.job_id) else label
+        charged = Charged(month, batch.job_id, batch.node_id, *labels, use)
         sums.use(charged, Charge.of(seconds, spent), sign)
 
 

@@ -13,6 +13,7 @@ from common.trust import BAD, GOOD, doubt, noted
 from coordinator.ledger.failure_policy import by_its_own_fault, failed
 from coordinator.ledger.rules import Rules
 from coordinator.ledger.schema import attempts, batches, nodes, plain
+from coordinator.ledger.standings import barred_owners
 from coordinator.ledger.transactions import Write
 from coordinator.ledger.transitions import move_node, set_each
 
@@ -31,18 +32,24 @@ class Good(NamedTuple):
     shot_id: str
     node_id: str
     started_at: float
+    #: Whether another node's image of the shot is awaited, to compare them.
+    is_awaited: bool = False
 
 
 def credit_nodes(write: Write, pictures: Sequence[Good]) -> None:
-    """Record successful images; one rendered as a self-test restores the trust in its node."""
+    """Record successful images; one rendered as a self-test restores the trust in its node.
+
+    Not while it is compared with what another node renders.
+    """
     rows = {row.id: row for row in _rows(write, {picture.node_id for picture in pictures})}
     records: dict[str, dict[str, str]] = {}
     for node_id, row in rows.items():
-        begun = [picture.started_at for picture in pictures if picture.node_id == node_id]
+        mine = [picture for picture in pictures if picture.node_id == node_id]
         record = row.record
-        for _ in begun:
+        for _ in mine:
             record = noted(record, GOOD)
-        if row.distrusted_at is not None and max(begun) > row.distrusted_at:
+        since = row.distrusted_at
+        if since is not None and any(one.started_at > since and not one.is_awaited for one in mine):
             _trust(write, row)
         elif record != row.record:
             records[node_id] = {"record": record}
@@ -126,6 +133,7 @@ def due_for_test(write: Write, rules: Rules) -> Sequence[Row[Any]]:
         nodes.c.state == NodeState.QUARANTINED,
         nodes.c.distrusted_at <= write.now - rules.timing.quarantine_s,
         nodes.c.seen_at >= write.now - rules.timing.lease_s,
+        nodes.c.owner.not_in(barred_owners()),
     )
     return write.connection.execute(select(nodes).where(*due)).all()
 
@@ -136,6 +144,7 @@ def blamed(write: Write, rules: Rules) -> Sequence[Row[Any]]:
         nodes.c.state.in_((NodeState.QUARANTINED, NodeState.SELFTEST)),
         nodes.c.distrusted_at >= rules.incident.began,
         nodes.c.decided_by == "farm",
+        nodes.c.owner.not_in(barred_owners()),
     )
     return write.connection.execute(select(nodes).where(*since)).all()
 

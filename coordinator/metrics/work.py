@@ -15,7 +15,7 @@ _WORK = ("model", "lane", "vram_class")
 _OUTCOMES = ("stored", "wasted", "rejected", "failed", "cancelled", "released")
 _PHASES = ("load", "encode", "denoise", "decode", "save", "upload", "lost", "duplicate")
 _COSTS = ("render", "load", "lost", "duplicate", "storage")
-_USES = ("image", "failed", "cancelled", "duplicate", "load", "lost")
+_USES = ("image", "failed", "cancelled", "duplicate", "load", "lost", "verification")
 _METHODS = ("counter", "sampled", "estimated")
 _ENDS = ("finished", "released", "failed", "oom", "expired", "vanished")
 

@@ -16,6 +16,7 @@ from math import inf
 from typing import NamedTuple
 
 from common.fit import Peak, Seen
+from common.levels import Level, OwnerStanding, level_of, limits_of
 from common.nodes import VRAM_CLASSES, Card
 from common.states import NodeState
 from coordinator.estimate.passes import PassCurve, timed
@@ -44,6 +45,7 @@ from coordinator.scheduling.changes import (
     ShotsTaken,
     ShotsWaiting,
     SpeedMeasured,
+    StandingChanged,
 )
 from coordinator.scheduling.fairness import RecentUsage
 from coordinator.scheduling.horizon import Horizon, NodeKind, Outlook
@@ -78,6 +80,9 @@ class Backlog:
     away: dict[str, Member] = field(default_factory=dict)
     #: Busy node to its batch.
     running: dict[str, RunningBatch] = field(default_factory=dict)
+    #: Owner of volunteers' nodes to what it has earned; and the leases that the nodes of each owner have.
+    standings: dict[str, OwnerStanding] = field(default_factory=dict)
+    leases: Counter[str] = field(default_factory=Counter)
     #: Job to the batches that run for it.
     _batches: Counter[str] = field(default_factory=Counter)
     #: Nodes whose batch duplicates another; and free node to what it should duplicate, as was planned last.
@@ -131,6 +136,8 @@ class Backlog:
                     self.usage.add(owner, seconds, at)
                 else:
                     self.usage.begin(in_hand, owner, seconds, at)
+            case StandingChanged(owner, standing):
+                self.standings[owner] = standing
             case (
                 NodesChanged()
                 | NodeMoved()
@@ -161,6 +168,8 @@ class Backlog:
             tested=self.tested.copy(),
             away=self.away.copy(),
             running=self.running.copy(),
+            standings=self.standings.copy(),
+            leases=self.leases.copy(),
             horizons=self.horizons,
             peers=self.peers.copy(),
             _reaches={key: reaches.copy() for key, reaches in self._reaches.items()},
@@ -172,6 +181,29 @@ class Backlog:
             records=self.records.copy(),
             curves=self.curves.copy(),
         )
+
+    def level(self, member: Member, now: float) -> Level:
+        """What the owner of a node has earned."""
+        return level_of(member.terms, self.standings.get(member.owner), now)
+
+    def held_back(self, member: Member, now: float) -> str | None:
+        """Why a node gets nothing for what its owner did or has in hand; None if it may get something."""
+        if member.terms == "volunteer":
+            standing = self.standings.get(member.owner)
+            if standing is not None and standing.barred:
+                return "its owner is barred for a false image"
+            others = self.leases[member.owner] - (member.id in self.running)
+            if others >= limits_of(self.level(member, now)).leases:
+                return "its owner is on probation, and another of its nodes has a batch"
+        return None
+
+    def may_take(self, member: Member, job: OpenJob, now: float) -> bool:
+        """Whether the farm lets a node render for a job: images of an owner's nodes are verified by the
+        farm's own nodes and by those of other proven owners, none of them in its self-test."""
+        if job.verifies is None or member.terms != "volunteer":
+            return True
+        proven = member.serves and self.level(member, now) is not Level.PROBATION
+        return proven and job.verifies != member.owner
 
     def placement(self, work_key: str, card: Card) -> Placement | str:
         """How `card` takes a work key, worked out once for what was seen of its type so far."""
@@ -491,6 +523,8 @@ class Backlog:
     def _hold(self, node_id: str, batch: RunningBatch | None) -> None:
         """A node begins a batch, or ends the one that it has."""
         before = self.running.pop(node_id, None)
+        if (node := self.node(node_id)) is not None:
+            self.leases[node.owner] += (batch is not None) - (before is not None)
         if batch is not None:
             self.running[node_id] = batch
             self._use(batch.work_key, 1)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from common.fit import Peak
+from common.levels import OwnerStanding
 from common.states import NodeState
 from coordinator.scheduling.member import Member
 from coordinator.scheduling.running import RunningBatch
@@ -108,6 +109,13 @@ class OwnerServed(NamedTuple):
     in_hand: str | None = None
 
 
+class StandingChanged(NamedTuple):
+    """What an owner of volunteers' nodes has earned."""
+
+    owner: str
+    standing: OwnerStanding
+
+
 class NodesChanged(NamedTuple):
     nodes: dict[str, Member]
 
@@ -203,6 +211,7 @@ Change = (
     | BatchTrimmed
     | BatchEnded
     | OwnerServed
+    | StandingChanged
     | NodesChanged
     | NodeMoved
     | SpeedMeasured
@@ -222,7 +231,14 @@ def brings_work(change: Change) -> bool:
     match change:
         case ShotsWaiting() | BatchEnded():
             return change.brings_work
-        case JobOpened() | JobPrioritised() | PassLimited() | LimitsLifted() | CatalogChanged():
+        case (
+            StandingChanged()
+            | JobOpened()
+            | JobPrioritised()
+            | PassLimited()
+            | LimitsLifted()
+            | CatalogChanged()
+        ):
             return True
         case _:
             return False

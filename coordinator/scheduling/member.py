@@ -19,6 +19,8 @@ class Member:
     state: NodeState
     card: Card
     terms: Terms
+    #: Whose node it is.
+    owner: str = ""
     vram_class: int
     lanes: frozenset[str]
     models: frozenset[str]

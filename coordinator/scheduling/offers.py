@@ -20,6 +20,7 @@ from coordinator.scheduling.work import Line, Lot, OpenJob, WorkSample
 #: Why a node leaves work to others.
 LATE = "other nodes will finish them before this node could finish one"
 WASTEFUL = "other cards in service need less than a quarter of the energy for them"
+_VERIFYING = "they verify images of volunteers, which the farm and other proven owners do"
 #: Of an image: what sums of estimates may be off by.
 _ROUNDING = 1e-6
 
@@ -64,6 +65,8 @@ def offer(member: Member, lane: str, backlog: Backlog, rates: Money, now: float)
         answer = backlog.placed(member, line)
         if isinstance(answer, str):
             found.refusals[answer] += images
+        elif reason := withheld(member, line, backlog, now):
+            found.refusals[reason] += images
         else:
             found.lots.add(line.lot)
     for lot in sorted(found.lots):
@@ -74,6 +77,12 @@ def offer(member: Member, lane: str, backlog: Backlog, rates: Money, now: float)
         if payable:
             found.options.append(replace(option, images=payable))
     return found
+
+
+def withheld(member: Member, line: Line, backlog: Backlog, now: float) -> str | None:
+    """Why a node that could take shots of a line must not, by what its owner has earned; None if it may."""
+    allowed = backlog.may_take(member, backlog.jobs[line.job_id], now)
+    return backlog.held_back(member, now) or (None if allowed else _VERIFYING)
 
 
 def leaves_to_others(member: Member, line: Line, backlog: Backlog, now: float, batch_s: float) -> bool:

@@ -14,7 +14,7 @@ from coordinator.scheduling.member import Member
 from coordinator.scheduling.offers import expected_pace, load_seconds
 from coordinator.scheduling.placing import Placement
 from coordinator.scheduling.running import Copy, RunningBatch, RunningPass, Tail, duplicates
-from coordinator.scheduling.work import Line
+from coordinator.scheduling.work import Line, OpenJob
 
 #: Share of a batch by which an owner or job must be behind to go before another: batches differ by as much.
 _BEHIND = 1 / 4
@@ -87,6 +87,11 @@ class _Seating:
                     seats.append(Seat(member.id, kind, free_at, load_s, pace_s * amount, joules))
         return tuple(sorted(seats, key=attrgetter("node_id")))
 
+    def allowed(self, seats: Sequence[Seat], job: OpenJob) -> tuple[Seat, ...]:
+        """Those of the seats that may render for a job."""
+        nodes = self.backlog.serving
+        return tuple(seat for seat in seats if self.backlog.may_take(nodes[seat.node_id], job, self.now))
+
     def _node(self, member: Member) -> tuple[NodeKind, float]:
         known = self._nodes.get(member.id)
         if known is None:
@@ -153,9 +158,8 @@ def _works(seating: _Seating, eco: bool) -> dict[str, list[WaitingWork]]:
         if alike not in known:
             known[alike] = seating.of(job.lane, line, amount)
         frugal = eco if job.eco is None else job.eco
-        found.setdefault(job.lane, []).append(
-            WaitingWork(*key, images[key], known[alike], job.priority, frugal)
-        )
+        seats = known[alike] if job.verifies is None else seating.allowed(known[alike], job)
+        found.setdefault(job.lane, []).append(WaitingWork(*key, images[key], seats, job.priority, frugal))
     return found
 
 
@@ -185,6 +189,9 @@ def _held(seating: _Seating, running: Mapping[str, RunningBatch], eco: bool) -> 
     for batch in running.values():
         job, end = backlog.jobs.get(batch.job_id), batch.end(now)
         if job is None or not batch.left or end is None or batch.image_s is None or batch.duplicates:
+            continue
+        if job.verifies is not None:
+            # It is short, and not for everyone.
             continue
         frugal = eco if job.eco is None else job.eco
         alike = job.lane, batch.work_key, batch.min_class, frugal

@@ -80,6 +80,8 @@ class OpenJob:
     service_s: float = 0.0
     #: Whether cards that waste energy leave it to others; None: as the farm is set.
     eco: bool | None = None
+    #: Owner of the nodes whose images it renders again, which these must not do themselves.
+    verifies: str | None = None
     #: Seconds of work given to it since it took part; those that duplicates took; and active batch that is a
     #: duplicate to what it is expected to take.
     worked_s: float = 0.0

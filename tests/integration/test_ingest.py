@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from common.failures import FAILURES
+from common.likeness import COARSE, FINE
 from common.messages import Delivery
 from common.shot import Shot
 from common.storage.directory import DirectoryStore
@@ -62,6 +63,7 @@ def test_the_first_upload_of_a_shot_is_stored_under_its_own_name(store: Director
     assert head is not None
     assert (head.content_type, head.metadata) == ("image/png", {"attempt": "a-1", "sha256": verdict.sha256})
     assert verdict.seconds > 0
+    assert len(verdict.perceptual_hash or "") == COARSE + FINE
 
 
 def test_a_run_that_ended_before_its_verdict_is_repeated_with_the_same_answer(store: DirectoryStore):

@@ -43,7 +43,9 @@ def charged(lines: list[BillLine], rates: Money) -> float:
 
 
 class DearWalk(Walk):
-    """A walk in which seconds cost so much that a cent is little, and each image is stored once."""
+    """A walk of owned cards whose seconds cost so much that a cent is little; each image is stored once."""
+
+    volunteers = ()
 
     def __init__(self, bench: Bench, random: Random) -> None:
         dear = Money(

@@ -214,7 +214,8 @@ def test_what_one_node_was_measured_at_is_the_estimate_of_those_nothing_tells_of
 
 def test_volunteers_take_what_nothing_tells_the_price_of_all_at_once(bench: Bench) -> None:
     _job(bench, 8, 1e-6)
-    nodes = [bench.join(f"gift-{number}", terms="volunteer") for number in range(3)]
+    names = [f"gift-{number}" for number in range(3)]
+    nodes = [bench.join(name, owner=name, terms="volunteer") for name in names]
     assert all(node.claim().lease for node in nodes)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from random import Random
@@ -33,6 +33,9 @@ walks = settings(
 )
 randoms = st.randoms(use_true_random=False)
 NAMES = ("a", "b", "c")
+#: Whose nodes may be, besides those of the farm; and what images look like: alike or not, with a doubt.
+VOLUNTEERS = ({"owner": "vic", "terms": "volunteer"}, {"owner": "eve", "terms": "volunteer"})
+LOOKS = ("0" * 160, "0" * 160, "f" * 160, "0" * 130 + "3" * 30)
 #: Seconds for which details of jobs are kept; a walk lasts some minutes.
 KEEP_S = 4.0
 #: What an explanation promises of a node that is free.
@@ -57,6 +60,8 @@ def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
 
 class Walk:
     """One random course of events; leases are kept after their end, so that late calls come too."""
+
+    volunteers: Sequence[dict[str, str]] = VOLUNTEERS
 
     def __init__(self, bench: Bench, random: Random) -> None:
         bench.rules = replace(bench.rules, keep_s=KEEP_S)
@@ -117,7 +122,8 @@ class Walk:
 
     def join(self) -> None:
         name = self.random.choice(NAMES)
-        self.nodes[name] = self.bench.join(name, self.random.choice((8, 12, 32)))
+        whose: dict[str, Any] = self.random.choice(({}, {}, *self.volunteers)) if self.volunteers else {}
+        self.nodes[name] = self.bench.join(name, self.random.choice((8, 12, 32)), **whose)
 
     def claim(self) -> None:
         if self.nodes:
@@ -142,7 +148,8 @@ class Walk:
         if self.deliveries:
             outcome = self.random.choice(("stored", "stored", "duplicate", "rejected", "put off"))
             attempt = self.random.choice(self.deliveries[-3:])
-            self.bench.store(attempt, outcome=outcome, failure=self._failure())
+            looks = self.random.choice(LOOKS)
+            self.bench.store(attempt, outcome=outcome, failure=self._failure(), perceptual_hash=looks)
 
     def close(self) -> None:
         lease = self._lease()
@@ -263,9 +270,14 @@ class Walk:
                 lambda: ledger.nodes.quarantine(name),
                 lambda: ledger.nodes.forget(name),
                 lambda: ledger.nodes.remove(name),
+                lambda: ledger.nodes.vouch(name),
+                lambda: self._discard(name),
             ]
             # Else most nodes would be out of service, and nothing more would happen.
             self.random.choice(usual * 2 + rare)()
+
+    def _discard(self, name: str) -> None:
+        self.bench.ledger.nodes.discard_images(name, "ana")
 
     def explain(self) -> dict[str, str]:
         """Ask why each shot waits; node to a shot of which it was said that the node takes its job next."""

@@ -59,8 +59,9 @@ NEEDS = {
     "GET /v1/nodes": "read-all + read",
     **{
         f"POST /v1/nodes/{{node_id}}/{verb}": "operate"
-        for verb in ("drain", "quarantine", "forgive", "forget", "revoke", "remove")
+        for verb in ("drain", "quarantine", "forgive", "vouch", "forget", "revoke", "remove")
     },
+    "POST /v1/nodes/{node_id}/discard-images": "operate",
     "POST /v1/invitations": "operate",
     **{f"POST /v1/nodes/{{node_id}}/{verb}": "operate node" for verb in ("pause", "resume")},
     "GET /v1/catalog": "read join",

@@ -124,6 +124,8 @@ COMMANDS = {
     "node quarantine": Case(("node", "quarantine", NODE)),
     "node forgive": Case(("node", "forgive", NODE)),
     "node forget": Case(("node", "forget", NODE)),
+    "node vouch": Case(("node", "vouch", NODE)),
+    "node discard-pictures": Case(("node", "discard-pictures", NODE, "--yes"), shows=False),
     "node invite": Case(("node", "invite", "--name", NODE, "--owner", "ana", "--lane", "studio")),
     "node revoke": Case(("node", "revoke", NODE), shows=False),
     "node remove": Case(("node", "remove", NODE), shows=False),

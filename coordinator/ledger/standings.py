@@ -1,0 +1,49 @@
+"""Standings: what owners of volunteers' nodes have earned, one row each, kept in memory as well."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+from sqlalchemy import Connection, Select, select
+
+from common.levels import OwnerStanding
+from coordinator.ledger.database import columns_of, upsert
+from coordinator.ledger.schema import nodes, standings
+from coordinator.ledger.transactions import Write
+from coordinator.scheduling.changes import StandingChanged
+
+_FACTS = ("since", "images", "clean", "known", "barred")
+
+
+def standings_of(connection: Connection, owners: Collection[str] | None = None) -> dict[str, OwnerStanding]:
+    """The standings of these owners, or of all, by owner; without those that have none yet."""
+    query = select(standings) if owners is None else select(standings).where(standings.c.owner.in_(owners))
+    return {row.owner: OwnerStanding(**columns_of(row, *_FACTS)) for row in connection.execute(query)}
+
+
+def recall_standings(write: Write) -> None:
+    """Bring all standings into memory."""
+    found = standings_of(write.connection).items()
+    write.changes += [StandingChanged(owner, standing) for owner, standing in found]
+
+
+def set_standing(write: Write, owner: str, standing: OwnerStanding) -> None:
+    facts = {name: getattr(standing, name) for name in _FACTS}
+    upsert(write.connection, standings, {"owner": owner}, **facts)
+    write.changes.append(StandingChanged(owner, standing))
+
+
+def known_standing(write: Write, owner: str) -> OwnerStanding:
+    """The standing of an owner, a new one if it has none yet."""
+    return standings_of(write.connection, [owner]).get(owner, OwnerStanding(since=write.now))
+
+
+def volunteers_of(owner: str) -> Select[Any]:
+    """IDs of the volunteers' nodes of an owner."""
+    return select(nodes.c.id).where(nodes.c.owner == owner, nodes.c.terms == "volunteer")
+
+
+def barred_owners() -> Select[Any]:
+    """Owners of whose nodes the farm takes nothing."""
+    return select(standings.c.owner).where(standings.c.barred != "")

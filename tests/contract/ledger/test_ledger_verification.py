@@ -1,0 +1,360 @@
+"""Images of volunteers are rendered again by others; false ones are found and replaced."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from random import Random
+from typing import Any
+
+import pytest
+from sqlalchemy import update
+
+from common.levels import Level, OwnerStanding
+from common.likeness import COARSE, FINE
+from common.messages import Lease
+from coordinator.ledger import verification
+from coordinator.ledger.schema import (
+    deleted_images,
+    images,
+    jobs,
+    monthly_charges,
+    standings,
+    verifications,
+)
+from coordinator.ledger.standings import set_standing
+from coordinator.ledger.verification import bar
+from tests.contract.ledger.bench import START, TIMING, Bench, Holder, placed, work
+from tests.ledger_rules import check_ledger
+
+DAY = 86_400.0
+
+
+def true_hash(spec: dict[str, Any]) -> str:
+    """What an honest node's image of a shot looks like: the generation changes nothing."""
+    return _digits(Random(f"{spec['prompt']} {spec['seed']} {spec['steps']}"))
+
+
+def noise(spec: dict[str, Any]) -> str:
+    return _digits(Random(f"noise {spec['seed']} {spec.get('generation')}"))
+
+
+def _digits(random: Random) -> str:
+    return f"{random.getrandbits(4 * (COARSE + FINE)):0{COARSE + FINE}x}"
+
+
+def somewhat(spec: dict[str, Any]) -> str:
+    """Too far from the true image to be alike, too near to be another one."""
+    return f"{int(true_hash(spec), 16) ^ int('3' * 30, 16):0{COARSE + FINE}x}"
+
+
+def render(bench: Bench, lease: Lease, looks: Any = true_hash) -> None:
+    for index, leased in enumerate(lease.shots):
+        attempt_id = bench.deliver(lease, index, work(2.0, 100.0)).attempt_id
+        bench.store(attempt_id, perceptual_hash=looks(leased.spec))
+    bench.close(lease)
+
+
+def work_off(bench: Bench, node: Holder, looks: Any = true_hash) -> int:
+    """Render what there is for a node; returns how many images that were."""
+    rendered = 0
+    while (lease := node.claim().lease) is not None:
+        render(bench, lease, looks)
+        rendered += len(lease.shots)
+    return rendered
+
+
+def volunteer(bench: Bench, name: str = "vol", owner: str = "vic", **fields: Any) -> Holder:
+    return bench.join(name, owner=owner, terms="volunteer", **fields)
+
+
+def standing(bench: Bench, owner: str = "vic") -> OwnerStanding:
+    with bench.ledger.transactions.backlog() as backlog:
+        return backlog.standings[owner]
+
+
+def verdicts(bench: Bench) -> list[str | None]:
+    return [row.verdict for row in bench.rows(verifications)]
+
+
+@pytest.fixture(autouse=True)
+def sound(bench: Bench) -> Iterator[None]:
+    yield
+    check_ledger(bench.ledger)
+
+
+def test_a_farm_of_own_nodes_verifies_nothing(bench: Bench) -> None:
+    bench.submit(placed(30))
+    work_off(bench, bench.join("own"))
+    work_off(bench, bench.join("rent", terms="rented"))
+
+    assert bench.rows(verifications) == bench.rows(standings) == []
+    assert len(bench.rows(jobs)) == 1
+
+
+def test_the_first_images_of_an_owner_are_rendered_again_and_their_copies_deleted(bench: Bench) -> None:
+    job = bench.submit(placed(8)).job_id
+    vol = volunteer(bench)
+    render(bench, vol.lease())
+    render(bench, vol.lease())
+    delivered = standing(bench).images
+    assert (delivered > 0, standing(bench).clean) == (True, 0)
+
+    bench.ledger.jobs.pause(job)
+    assert work_off(bench, bench.join("own")) == delivered
+
+    assert verdicts(bench) == ["clean"] * delivered
+    assert standing(bench).clean == delivered
+    assert {row.job_id for row in bench.rows(images)} == {job}
+    uses = {(row.owner, row.use): row.images for row in bench.rows(monthly_charges)}
+    assert uses["verification", "verification"] == delivered
+
+
+def test_on_probation_an_owner_has_one_small_lease_whatever_its_nodes_are_called(bench: Bench) -> None:
+    bench.submit(placed(40, width=500))
+    first, second = volunteer(bench), volunteer(bench, "other")
+    lease = first.lease()
+    assert len(lease.shots) <= 4
+
+    refused = second.claim()
+    assert refused.nothing is not None
+    assert "on probation" in refused.nothing.reason
+    render(bench, lease)
+    assert second.claim().lease is not None
+
+
+def test_an_owner_rises_by_good_images_and_time(bench: Bench) -> None:
+    volunteer(bench)
+    assert level(bench) is Level.PROBATION
+    earn(bench, 19)
+    bench.clock.now += DAY
+    assert level(bench) is Level.PROBATION
+    bench.submit(placed(1))
+    earn(bench, 19, images=300)
+    work_off(bench, volunteer(bench))
+    assert standing(bench).images == 301
+    verify_all(bench, bench.join("own"))
+    assert (standing(bench).clean, level(bench)) == (20, Level.PROVEN)
+
+    earn(bench, 500)
+    bench.clock.now += 6 * DAY
+    assert level(bench) is Level.PROVEN
+    bench.ledger.nodes.vouch("vol")
+    assert level(bench) is Level.TRUSTED
+    assert level(bench, "own") is Level.OWNED
+
+
+def earn(bench: Bench, clean: int, *, owner: str = "vic", images: int = 0, **fields: Any) -> None:
+    """Let an owner have delivered so many good images before."""
+    found = OwnerStanding(since=START, images=max(images, clean), clean=clean, **fields)
+    with bench.ledger.transactions.write() as write:
+        set_standing(write, owner, found)
+
+
+def verify_all(bench: Bench, node: Holder, looks: Any = true_hash) -> None:
+    """Let a node render the copies that wait, nothing else, and again what one image does not decide."""
+    active = [row.id for row in bench.rows(jobs) if row.verifies is None and row.intent == "active"]
+    for job in active:
+        bench.ledger.jobs.pause(job)
+    while None in verdicts(bench):
+        work_off(bench, node, looks)
+        bench.rest()
+    for job in active:
+        bench.ledger.jobs.resume(job)
+
+
+def level(bench: Bench, name: str = "vol") -> Level:
+    with bench.ledger.transactions.backlog() as backlog:
+        return backlog.level(backlog.known(name), bench.clock.now)
+
+
+def test_noise_bars_the_owner_and_is_replaced_in_every_job(bench: Bench) -> None:
+    first = bench.submit(placed(4), owner="ana").job_id
+    second = bench.submit(placed(4), owner="ben").job_id
+    vol = volunteer(bench)
+    lease = vol.lease()
+    fakes = {shot.id for shot in lease.shots}
+    render(bench, lease, noise)
+
+    own = bench.join("own")
+    verify_all(bench, own)
+    work_off(bench, own)
+
+    assert "not what was asked for" in standing(bench).barred
+    assert bench.node_state("vol") == "quarantined"
+    assert {row.shot_id for row in bench.rows(deleted_images) if row.node_id == "vol"} == fakes
+    assert not fakes & {row.shot_id for row in bench.rows(images)}
+    for job in (first, second):
+        assert bench.counts(job) == {"done": 4}
+    assert {row.node_id for row in bench.rows(images)} == {"own"}
+    # A later job gets no fake.
+    third = bench.submit(placed(4), owner="cleo")
+    assert third.reused == 0 or not fakes & {row.shot_id for row in bench.rows(images)}
+
+
+def test_what_an_owner_is_barred_for_outlives_restarts_names_and_self_tests(bench: Bench) -> None:
+    bench.past_the_grace()
+    bench.submit(placed(4))
+    vol = volunteer(bench)
+    render(bench, vol.lease(), noise)
+    verify_all(bench, bench.join("own"))
+    bench.submit(placed(20, first=100))
+
+    for name in ("vol", "another"):
+        again = volunteer(bench, name)
+        assert bench.node_state(name) == "quarantined"
+        assert again.claim().lease is None
+    bench.clock.now += TIMING.quarantine_s
+    again.beat()
+    bench.ledger.sweep()
+    assert bench.node_state("another") == "quarantined"
+    bench.restart()
+    assert volunteer(bench, "third").claim().lease is None
+
+    bench.ledger.nodes.forgive("another")
+    assert standing(bench).barred == ""
+    assert len(volunteer(bench, "another").lease().shots) <= 4
+
+
+@pytest.fixture
+def unchosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(verification, "checked_share", lambda images: 0.0)
+
+
+@pytest.mark.usefixtures("unchosen")
+def test_images_before_the_false_one_are_verified_as_well(bench: Bench) -> None:
+    bench.submit(placed(6))
+    own, vol = bench.join("own"), volunteer(bench)
+    earn(bench, 5000)
+    render(bench, vol.lease(), noise)
+    render(bench, vol.lease())
+    assert bench.rows(verifications) == [], "few of the images of a proven owner are chosen"
+
+    with bench.ledger.transactions.write() as write:
+        bar(write, bench.rules, "vic", "as a test")
+    recalled = len(bench.rows(verifications))
+    assert recalled == len(bench.rows(images))
+    verify_all(bench, own)
+
+    assert sorted(set(map(str, verdicts(bench)))) == ["clean", "false"]
+    kept = {row.attempt_id for row in bench.rows(images) if row.node_id == "vol"}
+    assert kept == {row.attempt_id for row in bench.rows(verifications) if row.verdict == "clean"}
+
+
+def test_one_noise_image_of_a_self_test_makes_no_node_ready(bench: Bench) -> None:
+    bench.past_the_grace()
+    bench.submit(placed(40))
+    vol, own = volunteer(bench), bench.join("own")
+    vol.fail("device_lost", 3)
+    bench.let_pass(TIMING.quarantine_s + TIMING.sweep_s, vol, own)
+    assert bench.node_state("vol") == "selftest"
+
+    render(bench, vol.lease(), noise)
+    assert bench.node_state("vol") == "selftest"
+    assert vol.claim().lease is None, "its answer is awaited"
+    verify_all(bench, own)
+    assert bench.node_state("vol") == "quarantined"
+    assert standing(bench).barred
+
+
+def test_a_self_test_that_another_node_agrees_with_makes_a_node_ready(bench: Bench) -> None:
+    bench.past_the_grace()
+    bench.submit(placed(40))
+    vol, own = volunteer(bench), bench.join("own")
+    vol.fail("device_lost", 3)
+    bench.let_pass(TIMING.quarantine_s + TIMING.sweep_s, vol, own)
+    render(bench, vol.lease())
+    verify_all(bench, own)
+    assert bench.node_state("vol") == "ready"
+
+
+@pytest.mark.parametrize(("third", "verdict"), [(true_hash, "false"), (somewhat, "clean"), (noise, None)])
+def test_a_third_node_decides_where_two_differ_a_little(
+    bench: Bench, third: Any, verdict: str | None
+) -> None:
+    bench.submit(placed(1))
+    render(bench, volunteer(bench).lease(), somewhat)
+    own, another = bench.join("own"), bench.join("another", terms="rented")
+    assert work_off(bench, own) == 1, "the second opinion is for another node"
+    assert verdicts(bench) == [None]
+    assert work_off(bench, another, third)
+    assert verdicts(bench) == [verdict]
+
+
+def test_a_farm_of_one_node_leaves_open_what_it_cannot_decide(bench: Bench) -> None:
+    bench.submit(placed(1))
+    render(bench, volunteer(bench).lease(), somewhat)
+    verify_all(bench, bench.join("own"))
+    assert verdicts(bench) == ["open"]
+    assert not standing(bench).barred
+
+
+def test_one_broken_node_of_the_farm_bars_nobody(bench: Bench) -> None:
+    bench.submit(placed(1))
+    render(bench, volunteer(bench).lease())
+    broken, own = bench.join("broken"), bench.join("own")
+    work_off(bench, broken, noise)
+    assert verdicts(bench) == [None]
+    work_off(bench, own)
+    assert verdicts(bench) == ["clean"]
+
+
+def test_another_recipe_proves_nothing(bench: Bench) -> None:
+    bench.submit(placed(1))
+    render(bench, volunteer(bench).lease(), noise)
+    with bench.engine.begin() as connection:
+        connection.execute(update(verifications).values(recipe="int4"))
+    verify_all(bench, bench.join("own"))
+    assert verdicts(bench) == ["open"]
+
+
+@pytest.mark.usefixtures("unchosen")
+def test_what_its_node_repeats_for_other_seeds_is_verified(bench: Bench) -> None:
+    bench.submit(placed(4))
+    vol = volunteer(bench)
+    earn(bench, 5000)
+    stale = _digits(Random("stale"))
+    render(bench, vol.lease(), lambda spec: stale)
+    assert {row.why for row in bench.rows(verifications)} == {"repeated"}
+
+
+def test_proven_owners_verify_images_of_others_but_not_their_own(bench: Bench) -> None:
+    bench.clock.now += DAY
+    bench.submit(placed(2))
+    vic, eve = volunteer(bench), volunteer(bench, "eve", "eve")
+    earn(bench, 20)
+    render(bench, eve.lease())
+    assert eve.claim().lease is None
+
+    assert work_off(bench, vic, noise), "it looks false, but one volunteer is not enough"
+    assert set(verdicts(bench)) == {None}
+    bench.rest()
+    work_off(bench, bench.join("own"))
+    assert set(verdicts(bench)) == {"clean"}
+    assert standing(bench).barred, "its opinion was false"
+    assert not standing(bench, "eve").barred
+
+
+def test_an_operator_discards_all_images_of_a_node(bench: Bench) -> None:
+    job = bench.submit(placed(6)).job_id
+    node = bench.join("broken")
+    work_off(bench, node)
+    assert bench.ledger.nodes.discard_images("broken", "ana") == 6
+    assert bench.counts(job) == {"waiting": 6}
+    assert bench.rows(images) == []
+    assert {row.deleted_by for row in bench.rows(deleted_images)} == {"ana"}
+
+
+def test_an_owners_own_jobs_are_not_shown_to_others(bench: Bench) -> None:
+    bench.submit(placed(3), owner="vic")
+    work_off(bench, volunteer(bench), noise)
+    assert bench.rows(verifications) == []
+
+
+def test_a_cancelled_job_of_verifications_is_replaced_by_another(bench: Bench) -> None:
+    bench.submit(placed(8))
+    vol = volunteer(bench)
+    render(bench, vol.lease())
+    (first,) = [row.id for row in bench.rows(jobs) if row.verifies == "vic"]
+    bench.ledger.jobs.cancel(first)
+    render(bench, vol.lease())
+    assert len([row for row in bench.rows(jobs) if row.verifies == "vic"]) == 2
