@@ -52,17 +52,27 @@ def z_image_transformer(
     )
 
 
-def save_z_image(folder: Path, *, seed: int = 0, layers: int = 2) -> Path:
-    """Write the pipeline to `folder`; 16-pixel size multiple, 8 latent channels."""
+def save_z_image(
+    folder: Path,
+    *,
+    seed: int = 0,
+    layers: int = 2,
+    width: int = 64,
+    text_layers: int = 2,
+    text_width: int = 32,
+) -> Path:
+    """Write the pipeline to `folder`; 16-pixel size multiple, 8 latent channels. `width` is one of 32's."""
     import diffusers
     import torch
     from transformers import Qwen3Model
 
     torch.manual_seed(seed)
     tokenizer = byte_tokenizer()
-    encoder = Qwen3Model(qwen3(len(tokenizer), width=32))
+    encoder = Qwen3Model(qwen3(len(tokenizer), width=text_width, layers=text_layers))
     axes: dict[str, Any] = {"axes_dims": [8, 12, 12], "axes_lens": [1024, 64, 64]}
-    transformer = z_image_transformer(8, dim=64, layers=layers, heads=2, text_width=32, **axes)
+    transformer = z_image_transformer(
+        8, dim=width, layers=layers, heads=width // 32, text_width=text_width, **axes
+    )
     vae = diffusers.AutoencoderKL(
         **Z_IMAGE_VAE,
         latent_channels=8,

@@ -16,6 +16,7 @@ from typing import Any
 
 from tests.benchmarks import (
     claim,
+    engine,
     expansion,
     fleet,
     ledger,
@@ -33,6 +34,7 @@ from tests.benchmarks.machine import describe_machine
 
 BENCHMARKS = {
     "throughput": throughput,
+    "engine": engine,
     "expansion": expansion,
     "ledger": ledger,
     "claim": claim,

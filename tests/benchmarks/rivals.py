@@ -44,10 +44,10 @@ class ResidentLoop:
 
 
 @contextmanager
-def resident_loop(model: Path) -> Iterator[ResidentLoop]:
+def resident_loop(model: Path, *arguments: str) -> Iterator[ResidentLoop]:
     with tempfile.TemporaryDirectory() as folder:
         process = subprocess.Popen(
-            [sys.executable, str(_HERE / "resident_loop.py"), str(model)],
+            [sys.executable, str(_HERE / "resident_loop.py"), str(model), *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
