@@ -82,7 +82,9 @@ def test_a_card_behind_a_router_joins_renders_pauses_and_is_revoked(
     with home.node(invitation) as node:
         house.farm("submit", "few.yaml", "--yes", "--watch")
         with house.client() as client:
-            images = list(client.shots(client.jobs()[0].id))
+            # The farm has one of its own, which checks what volunteers render.
+            job = next(job for job in client.jobs() if job.owner != "verification")
+            images = list(client.shots(job.id))
         assert {(image.state, image.node) for image in images} == {("done", "attic")}
         # The one port is what it has, and it is enough.
         ports = {part["address"].rpartition(":")[2] for part in house.parts().values() if part["address"]}
