@@ -24,7 +24,9 @@ from tests.engine_talk import (
     running_engine,
     shot,
 )
+from tests.lora_matrix import loha, lokr
 from tests.tiny import save_lora
+from tests.tiny_loras import write_lora
 
 
 @pytest.fixture(scope="module")
@@ -147,10 +149,16 @@ def test_a_file_that_is_no_safetensors_is_refused(
     refusal(engine, tiny_model, tmp_path / "pickle.safetensors")
 
 
+@pytest.mark.parametrize("kind", ["lora", "loha", "lokr"])
 def test_a_lora_of_numbers_that_are_none_gives_no_picture(
-    engine: EngineClient, tiny_model: Path, lora: Path, tmp_path: Path
+    kind: str, engine: EngineClient, tiny_model: Path, lora: Path, tmp_path: Path
 ) -> None:
-    broken = {key: tensor * float("nan") for key, tensor in load_file(str(lora)).items()}
+    file = lora
+    if kind != "lora":
+        layer = "transformer.layers.0.attention.to_q"
+        shapes = loha(layer, 64, 64) if kind == "loha" else lokr(layer, 64, 64)
+        file = write_lora(tmp_path / "good.safetensors", shapes)
+    broken = {key: tensor * float("nan") for key, tensor in load_file(str(file)).items()}
     save_file(broken, str(tmp_path / "nan.safetensors"))
     ask(engine, load_command(tiny_model, loras=(engine_lora(tmp_path / "nan.safetensors"),)))
     one = shot()
