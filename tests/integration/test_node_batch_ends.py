@@ -18,6 +18,7 @@ from common.cards import REFERENCE_CARDS
 from common.messages import CardFacts, HeartbeatAnswer, Join
 from common.nodes import Card
 from gpu_node.agent.engine_client import EngineClient
+from gpu_node.agent.intake import Intake
 from gpu_node.agent.node import Node
 from gpu_node.agent.orders import Listener, Steering
 from gpu_node.agent.progress import Progress
@@ -180,7 +181,10 @@ def sharing_node(worker: Worker, neighbours: Neighbours, home: Path) -> Node:
     context = replace(worker.context, share=Share(neighbours, card, 4, fixed_threads=None))
     trials = Trials(context, worker.progress, card, MeasuredRecipes(home, card, ""), budget_s=0.0)
     join = Join(name="n1", card=CardFacts(**asdict(card)))
-    return Node(context, join, worker.progress, trials, watch_of(worker, home), last_pass_s=1.0)
+    node = Node(context, join, worker.progress, trials, watch_of(worker, home), last_pass_s=1.0)
+    # As while it serves; nothing is taken here.
+    node._intake = Intake(worker.farm.broker_url, (), "n1")
+    return node
 
 
 @contextmanager
