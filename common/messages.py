@@ -16,7 +16,7 @@ from common.nodes import Terms
 from common.wire import storable
 
 #: Bumped when a node and a coordinator of different versions would misunderstand each other.
-PROTOCOL = 3
+PROTOCOL = 4
 #: Headers of every call of a node: its version of shotfarm, and its protocol. A farm of another protocol
 #: answers with its own version.
 VERSION_HEADER, PROTOCOL_HEADER = "Farm-Version", "Farm-Protocol"
