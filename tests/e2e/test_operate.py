@@ -167,8 +167,9 @@ def test_a_rejected_picture_is_replaced_under_its_name_and_a_deleted_one_is_gone
     assert "1 file downloaded, 1 up to date: kiwis" in pulled
     assert "contact sheet: kiwis/contact-sheet.html and kiwis/contact-sheet.png" in pulled
     assert file.read_bytes() != before
-    (row,) = farm.json("status")["farm"]["jobs"][:1]
+    row = next(row for row in farm.json("jobs") if row["id"] == job)
     assert row["counts"] == {"done": 2}
+    assert job not in {row["id"] for row in farm.json("status")["farm"]["jobs"]}
 
     assert "pass --yes" in farm.farm("delete", job, exit_code=5).stderr
     assert farm.json("delete", job, "--yes") == {"images": 3, "kept": 0, "pending": 0}

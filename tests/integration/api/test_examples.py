@@ -14,6 +14,7 @@ import pytest
 from common.key_messages import NewKey
 from common.keys import TicketSigner
 from common.messages import Lease
+from common.nodes import Terms
 from common.webhooks import NewWebhook
 from coordinator.http import examples
 from coordinator.http.app import ROUTES, make_routes
@@ -72,8 +73,8 @@ class Stage:
             self.callers[who] = self.farm.as_node(who)
         return self.callers[who]
 
-    def node(self) -> ScriptedNode:
-        self.nodes.append(ScriptedNode(self.farm, name=f"node-{self.fresh()}"))
+    def node(self, terms: Terms = "owned") -> ScriptedNode:
+        self.nodes.append(ScriptedNode(self.farm, name=f"node-{self.fresh()}", terms=terms))
         return self.nodes[-1]
 
     def leased(self) -> tuple[ScriptedNode, Lease]:
@@ -128,6 +129,10 @@ def of_node(*verbs: str) -> Callable[[Stage], Names]:
         return {examples.NODE: node.node_id, examples.INCARNATION: node.incarnation}
 
     return names
+
+
+def of_volunteer(stage: Stage) -> Names:
+    return {examples.NODE: stage.node("volunteer").joined.node_id}
 
 
 def of_left(stage: Stage) -> Names:
@@ -217,6 +222,7 @@ NEEDS: dict[str, Callable[[Stage], Names]] = {
     "POST /v1/nodes/{node_id}/resume": of_node("pause"),
     "POST /v1/nodes/{node_id}/forgive": of_node("quarantine"),
     "POST /v1/nodes/{node_id}/forget": of_left,
+    "POST /v1/nodes/{node_id}/vouch": of_volunteer,
     "POST /v1/keys": of_new_key,
     "POST /v1/claims": of_ticket,
     "POST /v1/batches/{batch_id}/reports": of_upload,
