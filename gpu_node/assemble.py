@@ -6,14 +6,14 @@ import logging
 import secrets
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from pydantic import ValidationError
 
-from common.catalog import build_catalog
+from common.catalog import ServedCatalog, build_catalog
 from common.errors import Conflict, Invalid, Unavailable
 from common.keys import read_key
 from common.messages import CardFacts, Join
@@ -88,10 +88,7 @@ def assembled(options: NodeOptions, probe: Probe) -> Iterator[Node]:
         parts.enter_context(
             owned(options.home, f"another node is using {options.home}; choose another --name or --home")
         )
-        neighbours = Neighbours() if probe.shares else None
-        if neighbours is not None:
-            parts.enter_context(neighbours.present())
-        share = Share(neighbours, probe.card(), probe.threads, fixed_threads=options.threads)
+        share = _share(options, probe, parts)
         card = share.card
         kernels = _working_kernels(probe, card)
         join = _join(options, card)
@@ -99,33 +96,18 @@ def assembled(options: NodeOptions, probe: Probe) -> Iterator[Node]:
         stopping = threading.Event()
         served = retry_until(stopping, coordinator.catalog)
         assert served is not None, "nobody stops a node that is not there yet"
-        library = Library(
-            build_catalog(served),
-            options.models,
-            Hashes(options.home / "hashes.json"),
-            parts.enter_context(closing(options.cache)),
-            served.files,
-        )
+        library = _library(options, served, parts)
         offers = Offers(coordinator, library, card, served.version)
         models = offers.offer().models
         if not models:
             log.warning("this node has no usable model and will get no work; run `farm-node doctor`")
-        pipelines = {library.catalog.models[name].family.pipeline for name in models}
-        announced = Announced(options.farm)
+        engine = _engine(options, probe, share, library, models, confines=kernels.confines)
         meter = parts.enter_context(closing(probe.meter()))
         rules = OwnerRules(options.home, meter, lambda: probe.others_percent(engine.pid))
         allowed = rules.settings
+        announced = Announced(options.farm)
         store = parts.enter_context(open_store_client(announced, _bandwidth(allowed), pin=options.pin))
         parts.enter_context(probe.power_limit(allowed.power_watts))
-        engine = EngineClient(
-            device=probe.device,
-            threads=share.threads,
-            home=options.home,
-            pipelines=sorted(pipelines),
-            environment=probe.environment,
-            hidden=[identity_file(options.home), *options.key_files],
-            confines=kernels.confines,
-        )
         context = NodeContext(
             coordinator=coordinator,
             announced=announced,
@@ -140,20 +122,60 @@ def assembled(options: NodeOptions, probe: Probe) -> Iterator[Node]:
             stopping=stopping,
         )
         progress = Progress(meter, lambda: engine.held)
-        # The farm would not go by what a volunteer's card measured.
-        budget_s = 0.0 if options.terms == "volunteer" else options.measure_s
-        known = MeasuredRecipes(options.home, card, probe.driver)
-        trials = Trials(context, progress, card, known, budget_s)
+        told = StatusFile(options.home)
         watch = OwnerWatch(
-            rules.look,
-            engine,
-            progress,
-            coordinator,
-            StatusFile(options.home),
-            node=options.name,
-            farm=options.farm,
+            rules.look, engine, progress, coordinator, told, node=options.name, farm=options.farm
         )
+        trials = _trials(options, probe, context, progress)
         yield Node(context, join, progress, trials, watch, last_pass_s=options.last_pass_s)
+
+
+def _share(options: NodeOptions, probe: Probe, parts: ExitStack) -> Share:
+    """What this node may take of its machine, beside the other nodes on it."""
+    neighbours = Neighbours() if probe.shares else None
+    if neighbours is not None:
+        parts.enter_context(neighbours.present())
+    return Share(neighbours, probe.card(), probe.threads, fixed_threads=options.threads)
+
+
+def _library(options: NodeOptions, served: ServedCatalog, parts: ExitStack) -> Library:
+    return Library(
+        build_catalog(served),
+        options.models,
+        Hashes(options.home / "hashes.json"),
+        parts.enter_context(closing(options.cache)),
+        served.files,
+    )
+
+
+def _engine(
+    options: NodeOptions,
+    probe: Probe,
+    share: Share,
+    library: Library,
+    models: Iterable[str],
+    *,
+    confines: bool,
+) -> EngineClient:
+    """The engine for the pipelines of `models`; it starts when it is needed."""
+    pipelines = {library.catalog.models[name].family.pipeline for name in models}
+    return EngineClient(
+        device=probe.device,
+        threads=share.threads,
+        home=options.home,
+        pipelines=sorted(pipelines),
+        environment=probe.environment,
+        hidden=[identity_file(options.home), *options.key_files],
+        confines=confines,
+    )
+
+
+def _trials(options: NodeOptions, probe: Probe, context: NodeContext, progress: Progress) -> Trials:
+    card = context.share.card
+    # The farm would not go by what a volunteer's card measured.
+    budget_s = 0.0 if options.terms == "volunteer" else options.measure_s
+    known = MeasuredRecipes(options.home, card, probe.driver)
+    return Trials(context, progress, card, known, budget_s)
 
 
 def _coordinator(options: NodeOptions) -> Coordinator:
