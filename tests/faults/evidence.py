@@ -112,8 +112,9 @@ def evidence_of(farm: Farm, **seen: Any) -> Evidence:
     with farm.client() as client:
         told_cost = sum(client.job(job.id).cost for job in client.jobs())
     tables = {table.name: farm.rows(select(table)) for table in _TABLES}
-    attempt_events = (event for event in tables["events"] if event["noun"] == "attempt")
-    ended = Counter(event["target"] for event in attempt_events if event["target"] != "delivered")
+    attempts = (attempt for attempt in tables["attempts"] if attempt["state"] not in ("running", "delivered"))
+    # Metrics tell those that no job wanted any more from failures.
+    ended = Counter("cancelled" if one["failure"] == "cancelled" else one["state"] for one in attempts)
     # Asked last: what ends meanwhile is counted too much, never too little.
     return Evidence(tables=tables, told_cost=told_cost, uncounted=ended - _counted(farm), **seen)
 
