@@ -14,6 +14,7 @@ from common.settings import Embeddings
 from common.units import format_gib
 from coordinator.ledger import open_engine
 from coordinator.ledger.schema import attempts, nodes, shots
+from tests import waiting
 from tests.farm import RunningFarm, running_farm, until
 from tests.ingest_worker import ingest_worker
 from tests.node_process import Node, NodeStarter
@@ -88,9 +89,9 @@ def failed_attempts(farm: RunningFarm) -> list[Any]:
 def test_a_shot_that_runs_out_of_memory_is_rendered_one_class_up_and_nobody_is_to_blame(
     farm: RunningFarm, operator: httpx.Client, start: StartNode
 ) -> None:
-    start("small", 8, capped=True)
+    node = start("small", 8, capped=True)
     job = submit(operator, POSTER)
-    until(lambda: bool(failed_attempts(farm)))
+    waiting.until(lambda: failed_attempts(farm), evidence=lambda: node.said)
 
     (attempt,) = failed_attempts(farm)
     (poster,) = rows(farm, select(shots).where(shots.c.id == attempt.shot_id))
