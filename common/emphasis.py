@@ -24,6 +24,8 @@ _NUMBER = r"[-+]?(?:\d{1,9}(?:\.\d{0,9})?|\.\d{1,9})"
 _TOKEN = re.compile(
     rf"\\[()\[\]\\]|[(\[|]|{_COLON}\s{{0,9}}(?P<number>{_NUMBER})\s{{0,9}}[)\]]|[)\]]|\bBREAK\b"
 )
+#: All that may be emphasis, with or without a partner, and the blanks around a `BREAK`. A `|` ends a text.
+SYNTAX = re.compile(rf"(?!\|)(?:\s{{0,9}}\bBREAK\b\s{{0,9}}|{_TOKEN.pattern}|\\)")
 
 
 class WeightedText(NamedTuple):
@@ -37,7 +39,7 @@ def weighted_parts(prompt: str) -> list[list[WeightedText]]:
 
     >>> weighted_parts("a (red:1.2) mug BREAK a lamp")  # doctest: +NORMALIZE_WHITESPACE
     [[WeightedText(text='a ', weight=1.0), WeightedText(text='red', weight=1.2),
-      WeightedText(text=' mug', weight=1.0)], [WeightedText(text='a lamp', weight=1.0)]]
+      WeightedText(text=' mug ', weight=1.0)], [WeightedText(text=' a lamp', weight=1.0)]]
     """
     tokens = list(_TOKEN.finditer(prompt))
     factors = _factors(tokens)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
+from functools import lru_cache
 
 _CYRILLIC = dict(zip("асеһіјкорԛѕуѵԝхАВСЕНІЈКМОРЅТУХ", "acehijkopqsyvwxABCEHIJKMOPSTYX", strict=True))
 _GREEK = dict(zip("αικνορυχΑΒΕΖΗΙΚΜΝΟΡΤΥΧ", "aikvopuxABEZHIKMNOPTYX", strict=True))
@@ -17,6 +19,25 @@ _SIGNS = {
     "、": ",",
 }
 _PLAIN = _CYRILLIC | _GREEK | _SIGNS
+#: Pairs of a letter and the Latin one that it looks like, chosen from `confusables.txt` of Unicode Technical
+#: Standard 39, with the small letters of those whose capitals are listed there.
+_PAIRS = (
+    "ЬbԁdҽeӏlӀlгrвbмmнhтtѡwүyҮyϲcϹcϳjͿjγyσoϱpβbεeηnτtωwμu"  # Cyrillic, Greek
+    "քfցgհhոnռnօoՕoգqզqՏsսuՍuաw"  # Armenian
+    "ᎪaᏟcᎠdᎬeᏀgᎻhᎥiᎫjᏦkᏞlᎷmᏢpᎡrᏚsᎢtᏙvᎳwᎩyᏃz"  # Cherokee
+    "ꓮaꓐbꓚcꓓdꓰeꓝfꓖgꓧhꓲiꓙjꓗkꓡlꓟmꓠnꓳoꓑpꓣrꓢsꓔtꓴuꓦvꓪwꓫxꓬyꓜz"  # Lisu
+    "ᗅaᗷbᑕcᗞdᖴfᕼhᒍjᒪlᗰmᑭpᖇrᑌuᐯv᙭x"  # Canadian syllabics
+    "ⲥcⲎhⲒiⲔkⲘmⲚnⲟoⲣpⲦtⲨyסoاlهo∪u∨v⍺a⍳i⍴p℮e"  # Coptic and others
+)
+_LATIN = dict(zip(_PAIRS[::2], _PAIRS[1::2], strict=True))
+#: Names, in the Unicode Character Database, of letters that are a Latin one in another form: small capitals,
+#: letters in circles and squares, flags, turned letters and those with a stroke.
+_FORM = re.compile(
+    r"(?:LATIN|NEGATIVE|CROSSED|REGIONAL|CIRCLED|SQUARED)\b.*(?:LETTER|CAPITAL)(?: [A-Z]+)? ([A-Z])"
+    r"(?: WITH .+)?"
+)
+#: Letters and signs that show as nothing or as a blank: Hangul and Khmer fillers, an empty Braille pattern.
+_FILLERS = frozenset("\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
 #: Opening and closing quotation marks that YAML does not recognise.
 TYPOGRAPHIC_QUOTES = {"“": "”", "„": "“”", "‘": "’", "‚": "‘’", "«": "»", "»": "«", "”": "”", "’": "’"}
 
@@ -70,3 +91,42 @@ def _plain_char(char: str) -> str:
         return str(unicodedata.decimal(char))
     folded = unicodedata.normalize("NFKC", char)
     return folded if len(folded) == 1 and folded.isascii() else char
+
+
+def is_unseen(char: str) -> bool:
+    """Whether a character shows as nothing: fillers, marks without width, controls, what has no character."""
+    return char in _FILLERS or (unicodedata.category(char)[0] == "C" and not char.isspace())
+
+
+@lru_cache(maxsize=4096)
+def folded(char: str) -> str:
+    """Letters of a character in one case, without accents and other forms of it; `""` if it is unseen.
+
+    >>> folded("É"), folded("ⓝ"), folded("ﬁ"), folded("\u200b")
+    ('e', 'n', 'fi', '')
+    """
+    if not char or is_unseen(char):
+        return ""
+    parts = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", char).casefold())
+    kept = "".join(each for each in parts if unicodedata.category(each)[0] != "M")
+    letters = "".join(filter(str.isalnum, kept))
+    return letters or kept
+
+
+@lru_cache(maxsize=4096)
+def latin(char: str) -> str:
+    """As `folded`, but as the Latin letter that the character looks like.
+
+    >>> latin("Н"), latin("օ"), latin("ɴ"), latin("ø")
+    ('h', 'o', 'n', 'o')
+    """
+    return "".join(_latin(each) for each in folded(_latin(char)))
+
+
+def _latin(char: str) -> str:
+    if char.isascii():
+        return char
+    if (found := _LATIN.get(char) or _plain_char(char)) != char:
+        return found
+    form = _FORM.fullmatch(unicodedata.name(char, ""))
+    return form[1].lower() if form else char

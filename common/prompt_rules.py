@@ -1,33 +1,30 @@
 """Rules for prompts: words that a farm or a lane refuses, found in linear time.
 
-A prompt is read as its words: letters and digits, in any case, without accents, with lookalikes replaced and
-invisible characters left out. What stands between words does not count, so `(girl:1.2), little` is read as
-`girl 1 2 little`, and `nude_girl` as two words.
+A prompt is read as its words: letters and digits, in any case, without accents, as written and as a model
+reads them (`common.prompt_readings`). What stands between words does not count, so `(girl:1.2), little` is
+read as `girl little`, `nude_girl` as two words, and `g(un:1.2)` as `gun`.
 """
 
 from __future__ import annotations
 
-import re
-import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from itertools import islice
-from typing import Annotated, NamedTuple
+from typing import Annotated, NamedTuple, Protocol
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from common.lookalikes import plain
+from common.ages import under_age
+from common.lookalikes import folded, latin
+from common.prompt_readings import PromptReading, Vocabulary, readings, words_of
 from common.proper_names import proper_name
 
-_WORD = re.compile(r"[^\W_]+")
 #: Says nothing of what it refuses.
 _REMEDY = "describe something else there"
 
 
 def _term(given: str) -> str:
     core = given.strip().strip("*")
-    if not _words(core):
+    if not words_of(core, folded):
         raise ValueError("must have a letter or a digit")
     if "*" in core:
         raise ValueError("may have `*` at its ends only, such as `gun*` or `*gun*`")
@@ -58,26 +55,13 @@ class BrokenRule(NamedTuple):
     remedy: str
     #: What breaks it, as it stands in the prompt.
     piece: str
+    #: Where it starts in the prompt, from 0.
+    at: int
 
 
-class _Text:
-    """A text as its words, and where they stand."""
-
-    def __init__(self, text: str) -> None:
-        self._text = text
-        self._letters, self._places = _letters(text)
-        words = _WORD.findall(self._letters)
-        self.words, self.line = set(words), f" {' '.join(words)} "
-
-    def piece(self, needle: str, at: int) -> str:
-        """What stands in the text where `needle` is found in `line`."""
-        first = self.line.count(" ", 0, at + 1) - 1
-        last = first + needle.strip().count(" ")
-        words = list(islice(_WORD.finditer(self._letters), last + 1))
-        start, end = words[first].start(), words[last].end() - 1
-        if self._places is not None:
-            start, end = self._places[start], self._places[end]
-        return self._text[start : end + 1]
+class _Sought(Protocol):
+    def first_in(self, reading: PromptReading) -> str | None:
+        """What the line of a reading has; None: nothing that is sought."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,72 +73,64 @@ class _Terms:
 
     @classmethod
     def of(cls, terms: Iterable[str]) -> _Terms:
-        needles = [_needle(term) for term in terms]
+        needles = list(dict.fromkeys(needle for term in terms for needle in _needles(term)))
         words = {needle for needle in needles if needle == f" {needle.strip()} " and needle.count(" ") == 2}
         others = (needle for needle in needles if needle not in words)
         return cls(frozenset(word.strip() for word in words), tuple(others))
 
-    def first_in(self, text: _Text) -> str | None:
-        """A needle that the line of a text has; None: there is none."""
-        if not self.words.isdisjoint(text.words):
-            return f" {min(self.words & text.words)} "
-        return next((each for each in self.needles if each in text.line), None)
+    def first_in(self, reading: PromptReading) -> str | None:
+        if not self.words.isdisjoint(reading.words):
+            return f" {min(self.words & reading.words)} "
+        return next((each for each in self.needles if each in reading.line), None)
+
+
+class _Ages:
+    def first_in(self, reading: PromptReading) -> str | None:
+        return under_age(reading.line)
 
 
 @dataclass(frozen=True, slots=True)
 class _Rule:
     rule: PromptRule
-    terms: _Terms
+    sought: _Sought
     beside: _Terms
 
     @classmethod
     def of(cls, rule: PromptRule) -> _Rule:
         return cls(rule, _Terms.of(rule.words), _Terms.of(rule.beside))
 
-    def broken(self, text: _Text) -> BrokenRule | None:
-        needle = self.terms.first_in(text)
-        if needle is None or (self.rule.beside and self.beside.first_in(text) is None):
+    def broken(self, prompt: str, found: Sequence[PromptReading]) -> BrokenRule | None:
+        """One reading may have what is sought, and another the words beside it."""
+        if self.rule.beside and all(self.beside.first_in(reading) is None for reading in found):
             return None
-        piece = text.piece(needle, text.line.index(needle))
-        return BrokenRule(self.rule.name, self.rule.remedy or _REMEDY, piece)
+        for reading in found:
+            if needle := self.sought.first_in(reading):
+                start, end = reading.span(needle)
+                return BrokenRule(self.rule.name, self.rule.remedy or _REMEDY, prompt[start:end], start)
+        return None
 
 
 class PromptRules:
     """The rules of one lane, the first of which counts."""
 
     def __init__(self, rules: Iterable[PromptRule] = ()) -> None:
-        self._rules = tuple(map(_Rule.of, (*HARD_RULES, *rules)))
+        self._rules = (*_HARD, *map(_Rule.of, rules))
 
     def broken(self, prompt: str) -> BrokenRule | None:
         """The first rule that a prompt breaks; None: it breaks none."""
-        text = _Text(prompt)
-        return next((found for rule in self._rules if (found := rule.broken(text))), None)
+        found = readings(prompt, _VOCABULARY)
+        return next((broken for rule in self._rules if (broken := rule.broken(prompt, found))), None)
 
 
-def _needle(term: str) -> str:
-    """What stands in the words of a text, between single blanks, if it has the term."""
+def _needles(term: str) -> Iterable[str]:
+    """What the line of a reading has if the text has the term; a phrase also as one word."""
     term = term.strip()
     start, end = ("" if term.startswith("*") else " "), ("" if term.endswith("*") else " ")
-    return f"{start}{' '.join(_words(term))}{end}"
-
-
-def _words(text: str) -> list[str]:
-    return _WORD.findall(_letters(text)[0])
-
-
-def _letters(text: str) -> tuple[str, list[int] | None]:
-    """A text in one spelling, and the place in the text of each of its characters (None: the same)."""
-    if text.isascii():
-        return text.lower(), None
-    spelled = [_spelled(char) for char in text]
-    places = [place for place, some in enumerate(spelled) for _ in some]
-    return "".join(spelled), places
-
-
-@lru_cache(maxsize=4096)
-def _spelled(char: str) -> str:
-    folded = unicodedata.normalize("NFKD", plain(char).casefold())
-    return "".join(each for each in folded if not unicodedata.category(each).startswith("M"))
+    for spelled in (folded, latin):
+        words = words_of(term, spelled)
+        yield f"{start}{' '.join(words)}{end}"
+        if start:
+            yield f"{start}{''.join(words)}{end}"
 
 
 _SEXUAL = (
@@ -162,14 +138,14 @@ _SEXUAL = (
     *("naked*", "topless", "bottomless", "undressed", "unclothed", "lingerie", "porn*", "*porno*", "hentai"),
     *("ecchi", "erotic*", "erotik*", "lewd", "fetish*", "bdsm", "bondage", "orgasm*", "genital*", "penis"),
     *("vagina*", "blowjob*", "masturbat*", "fellatio", "cunnilingus"),
+    *("nackt*", "unbekleidet*", "sexuell*", "érotique*", "sexuel*", "desnud*", "erótic*"),
+    *("секс*", "порно*", "эроти*", "хентай", "голый", "голая", "голое", "голые", "голых", "голую", "голого"),
+    *("обнажен*", "обнажён*", "раздет*", "нагая", "нагой", "нагие", "оголен*"),
 )
 
 
 #: What an image of a real person may show only by consent of the person.
-INTIMACY = PromptRule(
-    name="intimacy",
-    words=(*_SEXUAL, "nackt*", "unbekleidet*", "sexuell*", "érotique*", "sexuel*", "desnud*", "erótic*"),
-)
+INTIMACY = PromptRule(name="intimacy", words=_SEXUAL)
 
 
 def _minors(*words: str, sexual: tuple[str, ...] = ()) -> PromptRule:
@@ -189,15 +165,31 @@ HARD_RULES = (
     ),
     _minors(
         *("kleinkind*", "minderjährig*", "schulmädchen*", "schuljunge*", "kindlich*", "nacktes kind"),
-        *("kleines mädchen", "kleiner junge", "junges mädchen", "kleinen mädchen"),
-        sexual=("nackt*", "unbekleidet*", "sexuell*"),
+        *("kleines mädchen", "kleiner junge", "junges mädchen", "kleinen mädchen", "kinderporn*"),
     ),
     _minors(
         *("enfant", "enfants", "fillette*", "petite fille*", "petit garçon*", "mineure", "mineures"),
-        sexual=("nu", "nue", "nus", "nues", "érotique*", "sexuel*"),
+        sexual=("nu", "nue", "nus", "nues"),
     ),
     _minors(
         *("niño", "niña", "niños", "niñas", "colegiala*", "menor de edad", "menores de edad"),
-        sexual=("desnud*", "erótic*"),
     ),
+    _minors(
+        *("ребенок", "ребенка", "дети", "детей", "детск*", "девочк*", "мальчик*", "малыш*", "подросток"),
+        *("подростк*", "несовершеннолетн*", "малолетн*", "школьниц*", "школьник*", "лоли", "дитина", "діти"),
+        *("дівчинк*", "хлопчик*"),
+    ),
+)
+_HARD = (
+    *map(_Rule.of, HARD_RULES),
+    _Rule(_minors("under age"), _Ages(), _Terms.of(_SEXUAL)),
+)
+#: Words of these rules, which are also found where they are written as one.
+_VOCABULARY = Vocabulary(
+    word
+    for rule in HARD_RULES
+    for term in (*rule.words, *rule.beside, "girls", "boys")
+    for spelled in (folded, latin)
+    for word in words_of(term, spelled)
+    if len(word) >= 3
 )

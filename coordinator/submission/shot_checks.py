@@ -152,14 +152,15 @@ class ShotChecks:
 
     def _refusal(self, refused: _Refused) -> InvalidDocument:
         """Names the rule and the place, and none of the words that the rule lists."""
-        first, (name, remedy, piece) = self._expansion[refused.first], refused.broken
+        first, (name, remedy, piece, at) = self._expansion[refused.first], refused.broken
         others = f" ({counted(refused.shots, 'image')} in all)" if refused.shots > 1 else ""
-        at = first.shot.prompt.index(piece) + 1
         path, offset = self._expansion.place_of(refused.first, piece)
+        if str(self._expansion.settings_of(refused.first).prompt.value) == first.shot.prompt:
+            offset = at
         return self._expansion.invalid(
             path,
-            f"the prompt of `{shortened(first.name)}` breaks rule `{name}` at its character {at}{others}: "
-            f"{remedy}",
+            f"the prompt of `{shortened(first.name)}` breaks rule `{name}` at its character "
+            f"{at + 1}{others}: {remedy}",
             offset,
         )
 
