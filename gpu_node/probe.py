@@ -8,9 +8,10 @@ import json
 import os
 import subprocess
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -87,21 +88,18 @@ class Probe(Protocol):
         """Let the driver hold the power of the card, where it obeys."""
 
 
-@dataclass(frozen=True)
-class CpuProbe:
-    """The CPU renders; name, memory and watts are those of a card file."""
+class _Cpu(ABC):
+    """The CPU renders, of which no driver tells anything."""
 
-    file: Path
-    device: str = field(default="cpu", init=False)
-    environment: Mapping[str, str] = field(default_factory=dict, init=False)
-    #: Several such nodes are on a machine.
-    threads: int = field(default=1, init=False)
-    shares: bool = field(default=False, init=False)
-    driver: str = field(default="", init=False)
+    device = "cpu"
+    driver = ""
 
-    def card(self) -> Card:
-        """Raises InvalidDocument."""
-        return replace(load_card(self.file), backend="cpu", compute_capability=None)
+    @property
+    def environment(self) -> Mapping[str, str]:
+        return {}
+
+    @abstractmethod
+    def card(self) -> Card: ...
 
     def meter(self) -> Meter:
         return open_meter(None, self.card().watts)
@@ -117,13 +115,22 @@ class CpuProbe:
 
 
 @dataclass(frozen=True)
-class HostProbe:
-    """The CPU renders, as it is."""
+class CpuProbe(_Cpu):
+    """Name, memory and watts are those of a card file."""
 
-    device: str = field(default="cpu", init=False)
-    shares: bool = field(default=True, init=False)
-    environment: Mapping[str, str] = field(default_factory=dict, init=False)
-    driver: str = field(default="", init=False)
+    file: Path
+    #: Several such nodes are on a machine.
+    threads, shares = 1, False
+
+    def card(self) -> Card:
+        """Raises InvalidDocument."""
+        return replace(load_card(self.file), backend="cpu", compute_capability=None)
+
+
+class HostProbe(_Cpu):
+    """The CPU as it is."""
+
+    shares = True
 
     @property
     def threads(self) -> int:
@@ -132,18 +139,6 @@ class HostProbe:
     def card(self) -> Card:
         usable = int(host_memory_bytes() * _RAM_SHARE)
         return Card(name="CPU", backend="cpu", vram_bytes=usable, usable_bytes=usable, ram_bytes=usable)
-
-    def meter(self) -> Meter:
-        return open_meter(None, self.card().watts)
-
-    def kernels(self) -> Kernels:
-        return Kernels(torch=version("torch"), archs=("cpu",), check="the CPU needs no check")
-
-    def others_percent(self, own: int | None) -> float | None:
-        return None
-
-    def power_limit(self, watts: float | None) -> AbstractContextManager[None]:
-        return nullcontext()
 
 
 class NvidiaProbe:
