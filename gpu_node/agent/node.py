@@ -6,7 +6,7 @@ import logging
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 
 from common.errors import FarmError, Gone, NotFound
 from common.messages import CardFacts, Claim, ClaimAnswer, Join, Joined, Lease
@@ -23,39 +23,34 @@ from gpu_node.agent.trials import Trials
 
 log = logging.getLogger(__name__)
 
-#: What the engine does for a batch before there is anything worth finishing.
-_BEFORE_PASSES = ("load", "encode")
 #: Seconds before a node whose broker refused it joins again, under a new incarnation.
 _REST_S = 2.0
 #: Seconds between looks at the other nodes of the machine.
 _SHARE_S = 5.0
+#: What the engine does for a batch before there is anything worth finishing.
+_BEFORE_PASSES = ("load", "encode")
 
 
+@dataclass(eq=False, slots=True)
 class Node:
-    def __init__(
-        self,
-        context: NodeContext,
-        join: Join,
-        progress: Progress,
-        trials: Trials,
-        watch: OwnerWatch,
-        *,
-        last_pass_s: float,
-    ) -> None:
-        """`last_pass_s`: seconds that a running pass may take after `stop`."""
-        self._context = context
-        self._last_pass_s = last_pass_s
-        self._trials = trials
-        self._watch = watch
-        self._join_message = join
-        self._progress = progress
-        self._stopping = context.stopping
-        #: What gets it work now.
-        self._intake: Intake | Parking | None = None
-        #: Nodes on this machine when it joined.
-        self._nodes = 1
-        #: Why the last claim that got nothing did.
-        self._nothing = ""
+    context: NodeContext
+    #: The last one that was sent, or is to be sent.
+    join: Join
+    progress: Progress
+    trials: Trials
+    watch: OwnerWatch
+    #: Seconds that a running pass may take after `stop`.
+    last_pass_s: float
+    #: What gets it work now.
+    _intake: Intake | Parking | None = None
+    #: Nodes on this machine when it joined.
+    _nodes: int = 1
+    #: Why the last claim that got nothing did.
+    _nothing: str = ""
+
+    @property
+    def _stopping(self) -> threading.Event:
+        return self.context.stopping
 
     def run(self) -> None:
         """Return after `stop`. Raises FarmError where the farm refuses this node for good.
@@ -64,52 +59,52 @@ class Node:
         """
         joined: Joined | None = None
         try:
-            with self._watch.running():
+            with self.watch.running():
                 while not self._stopping.is_set() and (joined := self._join()) is not None:
-                    self._watch.joined()
+                    self.watch.joined()
                     self._serve(joined)
         finally:
-            self._context.engine.stop()
+            self.context.engine.stop()
             if joined is not None:
                 with suppress(FarmError):
-                    self._context.coordinator.leave(joined.node_id, joined.incarnation)
+                    self.context.coordinator.leave(joined.node_id, joined.incarnation)
 
     def stop(self) -> None:
         """Finish the running pass, hand the rest back, end. From a signal handler or any thread."""
         self._stopping.set()
         self._take_no_more()
-        batch = self._progress.batch
+        batch = self.progress.batch
         if batch is not None and batch.phase in _BEFORE_PASSES:
             batch.give_up("the node stops")
-        last = threading.Timer(self._last_pass_s, self.give_up)
+        last = threading.Timer(self.last_pass_s, self.give_up)
         last.daemon = True
         last.start()
 
     def give_up(self) -> None:
         """Hand back also what is running, after `stop`."""
-        batch = self._progress.batch
+        batch = self.progress.batch
         if batch is not None:
             batch.give_up("the node stops")
 
     def _join(self) -> Joined | None:
         """None when the node stops before the coordinator answers."""
-        offered = self._context.offers.offer().model_dump()
-        self._nodes = self._context.share.nodes
-        facts = CardFacts(**asdict(self._context.share.card))
-        self._join_message = self._join_message.model_copy(update={**offered, "card": facts})
-        joined = retry_until(self._stopping, lambda: self._context.coordinator.join(self._join_message))
+        offered = self.context.offers.offer().model_dump()
+        self._nodes = self.context.share.nodes
+        facts = CardFacts(**asdict(self.context.share.card))
+        self.join = self.join.model_copy(update={**offered, "card": facts})
+        joined = retry_until(self._stopping, lambda: self.context.coordinator.join(self.join))
         if joined is not None:
             if joined.broker_url:
                 check_broker(joined.broker_url)
-            addresses = retry_until(self._stopping, self._context.coordinator.addresses)
+            addresses = retry_until(self._stopping, self.context.coordinator.addresses)
             if addresses is None:
                 return joined
             if addresses.store:
-                self._context.announced.announce(addresses.store)
+                self.context.announced.announce(addresses.store)
             else:
-                self._context.announced.relay(lambda: self._context.coordinator.token)
-            self._join_message = self._join_message.model_copy(update={"again": True})
-            self._progress.joined()
+                self.context.announced.relay(lambda: self.context.coordinator.token)
+            self.join = self.join.model_copy(update={"again": True})
+            self.progress.joined()
             if joined.note:
                 log.warning("%s", joined.note)
             serving = f"serving {', '.join(joined.queues)}" if joined.queues else "through the gateway"
@@ -118,15 +113,15 @@ class Node:
 
     def _serve(self, joined: Joined) -> None:
         """Work until the node stops or its incarnation is over."""
-        self._context.engine.start()
+        self.context.engine.start()
 
         def over(why: str) -> None:
             log.warning("%s; rejoining", why)
             self._take_no_more()
 
-        steering = Steering(self._progress, self._context.engine, over)
-        shared = (self._context.coordinator, joined, self._progress, steering)
-        offers = self._context.offers
+        steering = Steering(self.progress, self.context.engine, over)
+        shared = (self.context.coordinator, joined, self.progress, steering)
+        offers = self.context.offers
         # Before anybody listens: whoever hears at once that the incarnation is over stops this intake.
         intake = self._intake = (
             Intake(joined.broker_url, joined.queues, joined.node_id)
@@ -137,7 +132,7 @@ class Node:
             HeartbeatThread(*shared, offers),
             Listener(*shared) as listener,
             offers.following(joined),
-            self._trials.during(joined),
+            self.trials.during(joined),
             self._sharing(),
         ):
 
@@ -176,7 +171,7 @@ class Node:
 
     def _rejoins(self) -> bool:
         """Whether this node joins again now, since its part of the machine is another, and no batch runs."""
-        if self._progress.batch is not None or self._context.share.nodes == self._nodes:
+        if self.progress.batch is not None or self.context.share.nodes == self._nodes:
             return False
         log.info("the nodes of this machine are others; rejoining with a new part of its memory")
         self._take_no_more()
@@ -195,17 +190,17 @@ class Node:
                 self._work(lease, joined, steering, listener)
 
     def _work(self, lease: Lease, joined: Joined, steering: Steering, listener: Listener) -> None:
-        active = self._progress.take(lease)
+        active = self.progress.take(lease)
         steering.leased()
-        self._watch.leased(active)
+        self.watch.leased(active)
         listener.attend()
         log.info("batch %s: %d × %s by %s", lease.batch_id, len(lease.shots), lease.model, lease.recipe)
         try:
-            with self._trials.set_aside(lease):
-                Batch(self._context, joined, active).run()
+            with self.trials.set_aside(lease):
+                Batch(self.context, joined, active).run()
         finally:
-            self._watch.ended(active)
-            self._progress.leave()
+            self.watch.ended(active)
+            self.progress.leave()
             listener.attend()
             # With much work, no look at the other nodes meets it without a batch.
             self._rejoins()
@@ -215,7 +210,7 @@ class Node:
 
         Where the answer is lost, the same ticket is presented again: a lease may have been granted on it.
         """
-        held = self._context.engine.held
+        held = self.context.engine.held
         claim = Claim(
             node_id=joined.node_id,
             incarnation=joined.incarnation,
@@ -224,7 +219,7 @@ class Node:
             loaded_loras=tuple(lora.name for lora in held.loras) if held else (),
             wait_s=joined.claim_wait_s,
         )
-        answer = held_until(self._stopping, lambda: self._context.coordinator.claim(claim))
+        answer = held_until(self._stopping, lambda: self.context.coordinator.claim(claim))
         if answer is None:
             return None
         self._log_idle(answer)
