@@ -23,6 +23,7 @@ from coordinator.http.requests import TheRequest
 from coordinator.importing import known
 from coordinator.importing.imported import Account
 from coordinator.importing.texts import literal, without_loras
+from coordinator.ledger import JobFilter
 
 router = APIRouter(prefix="/sdapi/v1")
 
@@ -142,7 +143,7 @@ def options(farm: TheFarm, caller: TheCaller) -> dict[str, str]:
 @router.get("/progress", dependencies=[READING])
 def progress(farm: TheFarm, owner: TheOwner) -> dict[str, Any]:
     """Return how far the newest unfinished job of the owner of the key is."""
-    jobs, _ = farm.ledger.jobs.page(owner, limit=1, statuses=("running", "waiting"))
+    jobs, _ = farm.ledger.jobs.page(owner, JobFilter(statuses=("running", "waiting")), limit=1)
     share, eta_s = 0.0, 0.0
     if jobs:
         job = farm.ledger.jobs.view(jobs[0].id)

@@ -23,7 +23,7 @@ from coordinator.http import requests
 from coordinator.http.access import READING, STEERING, JobId, TheAct, TheCaller, TheFarm, TheOwner, allow
 from coordinator.http.ordered_images import with_url
 from coordinator.http.requests import MANIFEST_BODY, Cursor, TheRequest, TheSubmission
-from coordinator.ledger import ShotFilter
+from coordinator.ledger import JobFilter, ShotFilter
 from coordinator.submission.submit import check_priority
 
 #: Of an image in its job; what the ledger can store.
@@ -71,10 +71,9 @@ def jobs(
         return JobPage(jobs=())
     found, end = farm.ledger.jobs.page(
         bound_to or owner,
+        JobFilter(name, status or ()),
         after=None if after is None else (after[0], after[1]),
         limit=limit,
-        name=name,
-        statuses=status or (),
     )
     return JobPage(jobs=tuple(found), next=None if end is None else requests.cursor(*end))
 

@@ -20,6 +20,7 @@ from common.views import (
 from coordinator.explain.wording import a_few, listed
 from coordinator.ledger.database import columns_of
 from coordinator.ledger.job_rows import JOB, job_row
+from coordinator.ledger.records import JobFilter
 from coordinator.ledger.schema import attempts, batches, job_counts, jobs, plain, shots, wants
 from coordinator.ledger.tallies import OPEN
 from coordinator.ledger.transitions import ACCEPTED, DELETED, REJECTED
@@ -84,19 +85,18 @@ def job_page(
     connection: Connection,
     currency: str,
     owner: str | None,
+    wanted: JobFilter,
     *,
     after: tuple[float, str] | None = None,
     limit: int,
-    name: str | None = None,
-    statuses: Collection[str] = (),
 ) -> tuple[list[JobSummary], tuple[float, str] | None]:
     """See `Jobs.page`."""
-    looked_at = limit if not statuses else max(limit, _LOOKED_AT)
+    looked_at = limit if not wanted.statuses else max(limit, _LOOKED_AT)
     query = select(*JOB).order_by(jobs.c.submitted_at.desc(), jobs.c.id.desc()).limit(looked_at)
     if owner is not None:
         query = query.where(jobs.c.owner == owner)
-    if name is not None:
-        query = query.where(jobs.c.name == name)
+    if wanted.name is not None:
+        query = query.where(jobs.c.name == wanted.name)
     if after is not None:
         at, job_id = after
         earlier = and_(jobs.c.submitted_at == at, jobs.c.id < job_id)
@@ -105,7 +105,7 @@ def job_page(
     found: list[JobSummary] = []
     for row, summary in zip(rows, _summaries(connection, rows, currency), strict=True):
         last = row.submitted_at, row.id
-        if not statuses or summary.status in statuses:
+        if not wanted.statuses or summary.status in wanted.statuses:
             found.append(summary)
         if len(found) == limit:
             return found, last
@@ -124,7 +124,7 @@ def job_named(connection: Connection, name: str, owner: str | None = None) -> st
     """ID of the job that a name means, of those of an owner (None: of all): the one that has not ended, else
     the newest. None if there is no such job; raises Conflict if several have not ended.
     """
-    found, _ = job_page(connection, "", owner, limit=_LOOKED_AT, name=name)
+    found, _ = job_page(connection, "", owner, JobFilter(name), limit=_LOOKED_AT)
     going = [job.id for job in found if job.status not in _ENDED]
     if len(going) > 1:
         raise Conflict(f"{len(going)} jobs are called {name} ({listed(going)}): give the ID of one")
@@ -135,7 +135,7 @@ def unfinished_jobs(
     connection: Connection, currency: str, owner: str | None, busy: Collection[str], limit: int
 ) -> list[JobSummary]:
     """See `Jobs.unfinished`; `busy` are the jobs with work."""
-    found, _ = job_page(connection, currency, owner, limit=limit, statuses=_UNFINISHED)
+    found, _ = job_page(connection, currency, owner, JobFilter(statuses=_UNFINISHED), limit=limit)
     others = select(*JOB).where(jobs.c.id.in_(set(busy) - {job.id for job in found}))
     if owner is not None:
         others = others.where(jobs.c.owner == owner)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -21,7 +21,16 @@ from coordinator.ledger.job_rows import detailed_job, job_row
 from coordinator.ledger.leadership import Replaced
 from coordinator.ledger.opening import open_job
 from coordinator.ledger.overview import Overview
-from coordinator.ledger.records import Act, JobName, NewJob, PlacedShot, Repeatable, Stuck, SubmittedJob
+from coordinator.ledger.records import (
+    Act,
+    JobFilter,
+    JobName,
+    NewJob,
+    PlacedShot,
+    Repeatable,
+    Stuck,
+    SubmittedJob,
+)
 from coordinator.ledger.schema import batches, jobs, plain, shots, wants
 from coordinator.ledger.shot_rows import accept_failed, give_fresh_start
 from coordinator.ledger.submit import begin_job, fill_job
@@ -31,6 +40,7 @@ from coordinator.scheduling.changes import JobClosed, JobPrioritised
 
 #: Jobs that the state of a farm tells of.
 _MOST_UNFINISHED = 200
+_ALL = JobFilter()
 
 _Job = TypeVar("_Job", bound=JobProgress)
 
@@ -96,21 +106,17 @@ class Jobs:
     def page(
         self,
         owner: str | None,
+        wanted: JobFilter = _ALL,
         *,
         after: tuple[float, str] | None = None,
         limit: int,
-        name: str | None = None,
-        statuses: Collection[str] = (),
     ) -> tuple[list[JobSummary], tuple[float, str] | None]:
         """Some jobs of an owner (None: of all), newest first, after a time and an ID; and where to go on.
 
-        With `name`, those of this name. With `statuses`, others are left out; as the page looks at a bounded
-        number of jobs, it may be short.
+        A page of some statuses may be short, as it looks at a bounded number of jobs.
         """
         with self.transactions.read() as connection:
-            return job_views.job_page(
-                connection, self.currency, owner, after=after, limit=limit, name=name, statuses=statuses
-            )
+            return job_views.job_page(connection, self.currency, owner, wanted, after=after, limit=limit)
 
     def unfinished(self, owner: str | None = None) -> list[JobSummary]:
         """Jobs of an owner (None: of all) with work, and of the newest others those that wait for somebody:

@@ -6,6 +6,7 @@ since 1970 (UTC).
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
@@ -181,6 +182,13 @@ class Reported:
     repeated: bool
     #: Attempt of a delivered shot without a verdict; otherwise None.
     attempt_id: str | None
+
+
+class JobFilter(NamedTuple):
+    """Which jobs of an owner are meant; empty: all."""
+
+    name: str | None = None
+    statuses: Collection[str] = ()
 
 
 class ShotFilter(NamedTuple):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from coordinator.ledger import JobFilter
 from tests.contract.ledger.bench import Bench, placed, work
 
 
@@ -87,7 +88,7 @@ def test_what_shows_jobs_reads_no_manifest(bench: Bench) -> None:
         assert [one.id for one in ledger.jobs.unfinished()] == [job]
         assert [one.id for one in ledger.jobs.progress([job])] == [job]
         assert [one.id for one in ledger.jobs.overview().jobs] == [job]
-        found, _ = ledger.jobs.page(None, limit=1, statuses=("waiting",))
+        found, _ = ledger.jobs.page(None, JobFilter(statuses=("waiting",)), limit=1)
         assert [one.id for one in found] == [job]
         assert ledger.shots.of_job(job)
         assert ledger.explain(job, version="1").sentences
