@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Final, NamedTuple
 
@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from common.access_messages import Admission
 from common.error_view import ErrorView
 from common.errors import FarmError, Unauthorised, Unavailable
+from coordinator.calls.latest import Latest
 from coordinator.gateway.limits import Rates
 from coordinator.gateway.upstream import Upstream
 
@@ -27,14 +28,14 @@ class _Known(NamedTuple):
     at: float
 
 
+@dataclass(slots=True)
 class Admissions:
     """Tells of which node an access token is."""
 
-    def __init__(self, farm: Upstream, refusals: Rates) -> None:
-        """`refusals`: how often an address may send tokens that are not valid."""
-        self._farm = farm
-        self._refusals = refusals
-        self._known: OrderedDict[bytes, _Known] = OrderedDict()
+    farm: Upstream
+    #: How often an address may send tokens that are not valid.
+    refusals: Rates
+    _known: Latest[bytes, _Known] = field(init=False, default_factory=lambda: Latest(_REMEMBERED))
 
     async def of(self, authorization: str, network: str, now: float, *, fresh_s: float) -> Admission:
         """The node with this token, as the coordinator said at most `fresh_s` ago.
@@ -49,21 +50,19 @@ class Admissions:
         if known is None or now - known.at > fresh_s:
             self._known.pop(digest, None)
             known = _Known(await self._asked(authorization, network, now), now)
-            self._known[digest] = known
-            if len(self._known) > _REMEMBERED:
-                self._known.popitem(last=False)
+            self._known.put(digest, known)
         return known.admission
 
     async def _asked(self, authorization: str, network: str, now: float) -> Admission:
         try:
             return await self._told(authorization)
         except Unauthorised:
-            self._refusals.take(network, now)
+            self.refusals.take(network, now)
             raise
 
     async def _told(self, authorization: str) -> Admission:
         content = b""
-        async with self._farm.connection() as connection:
+        async with self.farm.connection() as connection:
             headers = [(b"authorization", authorization.encode("latin-1"))]
             await connection.send_head("GET", b"/v1/access", headers)
             await connection.head(_ANSWER_S)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import ipaddress
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from common.errors import TooMany
 from coordinator.calls.bucket import Bucket
+from coordinator.calls.latest import Latest
 
 #: Addresses and nodes of which the last calls are remembered.
 _REMEMBERED = 16_384
@@ -45,8 +46,8 @@ class Places:
     """The connections that are open."""
 
     limits: CallLimits
-    _of: Counter[str] = field(default_factory=Counter)
-    _all: int = 0
+    _of: Counter[str] = field(init=False, default_factory=Counter)
+    _all: int = field(init=False, default=0)
 
     def enter(self, network: str) -> bool:
         """Whether there is room for another connection, which then has it until `leave`.
@@ -74,14 +75,12 @@ class Rates:
     size: float
     period_s: float
     what: str
-    _buckets: OrderedDict[str, Bucket] = field(default_factory=OrderedDict)
+    _buckets: Latest[str, Bucket] = field(init=False, default_factory=lambda: Latest(_REMEMBERED))
 
     def take(self, name: str, now: float) -> None:
         """Take one call of `name`. Raises TooMany where none is left."""
-        bucket = self._buckets.pop(name, None) or Bucket(self.size, self.period_s, self.size, now)
-        self._buckets[name] = bucket
-        if len(self._buckets) > _REMEMBERED:
-            self._buckets.popitem(last=False)
+        bucket = self._buckets.get(name) or Bucket(self.size, self.period_s, self.size, now)
+        self._buckets.put(name, bucket)
         if (wait_s := bucket.take(now)) > 0:
             raise TooMany(f"too many {self.what}: call again later", wait_s)
 
@@ -91,7 +90,7 @@ class AtOnce:
     """Calls of each node that are not answered yet."""
 
     most: int
-    _of: Counter[str] = field(default_factory=Counter)
+    _of: Counter[str] = field(init=False, default_factory=Counter)
 
     @contextmanager
     def call(self, node: str) -> Iterator[None]:
