@@ -11,6 +11,10 @@ revision = "0033"
 down_revision = "0032"
 
 upgrade, downgrade = additions(
+    column("jobs", may("verifies", String)),
+    column("images", may("perceptual_hash", String)),
+    column("deleted_images", may("perceptual_hash", String)),
+    index("nodes_by_owner", "nodes", "owner"),
     table(
         "standings",
         *primary("owner"),
@@ -37,8 +41,4 @@ upgrade, downgrade = additions(
     ),
     index("verifications_open", "verifications", "copy_id", where="verdict IS NULL"),
     index("verifications_of_node", "verifications", "node_id", where="verdict IS NULL"),
-    index("nodes_by_owner", "nodes", "owner"),
-    column("jobs", may("verifies", String)),
-    column("images", may("perceptual_hash", String)),
-    column("deleted_images", may("perceptual_hash", String)),
 )
