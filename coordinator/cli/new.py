@@ -75,7 +75,6 @@ Purpose = Annotated[
     str | None,
     typer.Option("--for", metavar="PURPOSE", help=f"What the images are for: {', '.join(_PURPOSES)}."),
 ]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Accept the defaults without asking.")]
 
 
 def new_command(
@@ -84,7 +83,7 @@ def new_command(
     model: Model = None,
     vary: Vary = None,
     purpose: Purpose = None,
-    yes: Yes = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Accept the defaults without asking.")] = False,
     settings: options.SettingsFile = None,
 ) -> None:
     """Create a first manifest by asking four questions: subject, model, variations and purpose.

@@ -67,7 +67,6 @@ By = Annotated[
         "cards that would help if it is not. Implies --farm.",
     ),
 ]
-Names = Annotated[bool, typer.Option("--names", help="Show only the names of the images.")]
 
 
 def plan_command(
@@ -78,7 +77,7 @@ def plan_command(
     file: ShotsFile = None,
     first: First = None,
     spread: Spread = None,
-    names: Names = False,
+    names: Annotated[bool, typer.Option("--names", help="Show only the names of the images.")] = False,
     by: By = None,
     root: options.Root = None,
     settings: options.SettingsFile = None,
