@@ -52,17 +52,10 @@ def test_problems_of_an_image_name_its_own_fields() -> None:
 
 
 def test_the_web_uis_words_become_those_of_the_farm() -> None:
-    wish = Txt2Img(
-        prompt="a {red} lamp, <lora:Blueprint:0.5:0.8> (blue)",
-        negative_prompt="blurry",
-        steps=9,
-        cfg_scale=1.5,
-        width=128,
-        height=64,
-        sampler_name="Euler a",
-        scheduler="automatic",
-    )
-    new = asked_image(wish, CATALOG.models["shotfarm-demo"], CATALOG)
+    prompt = "a {red} lamp, <lora:Blueprint:0.5:0.8> (blue)"
+    sampling = {"steps": 9, "cfg_scale": 1.5, "sampler_name": "Euler a", "scheduler": "automatic"}
+    given = {"prompt": prompt, "negative_prompt": "blurry", "width": 128, "height": 64, **sampling}
+    new = asked_image(Txt2Img.model_validate(given), CATALOG.models["shotfarm-demo"], CATALOG)
     assert (new.prompt, new.negative) == (r"a \{red\} lamp, (blue)", "blurry")
     assert (new.size, new.steps, new.guidance, new.sampler) == ("128x64", 9, 1.5, "euler_a")
     assert new.loras == (LoraWish(name="blueprint", weight=0.8, text_weight=0.5),)

@@ -76,6 +76,17 @@ def verdicts(bench: Bench) -> list[str | None]:
     return [row.verdict for row in bench.rows(verifications)]
 
 
+def in_self_test(bench: Bench) -> tuple[Holder, Holder]:
+    """A volunteer's node in its self-test, with work for it, and one of the farm."""
+    bench.past_the_grace()
+    bench.submit(placed(40))
+    vol, own = volunteer(bench), bench.join("own")
+    vol.fail("device_lost", 3)
+    bench.let_pass(TIMING.quarantine_s + TIMING.sweep_s, vol, own)
+    assert bench.node_state("vol") == "selftest"
+    return vol, own
+
+
 @pytest.fixture(autouse=True)
 def sound(bench: Bench) -> Iterator[None]:
     yield
@@ -241,12 +252,7 @@ def test_images_before_the_false_one_are_verified_as_well(bench: Bench) -> None:
 
 
 def test_one_noise_image_of_a_self_test_makes_no_node_ready(bench: Bench) -> None:
-    bench.past_the_grace()
-    bench.submit(placed(40))
-    vol, own = volunteer(bench), bench.join("own")
-    vol.fail("device_lost", 3)
-    bench.let_pass(TIMING.quarantine_s + TIMING.sweep_s, vol, own)
-    assert bench.node_state("vol") == "selftest"
+    vol, own = in_self_test(bench)
 
     render(bench, vol.lease(), noise)
     assert bench.node_state("vol") == "selftest"
@@ -257,11 +263,7 @@ def test_one_noise_image_of_a_self_test_makes_no_node_ready(bench: Bench) -> Non
 
 
 def test_a_self_test_that_another_node_agrees_with_makes_a_node_ready(bench: Bench) -> None:
-    bench.past_the_grace()
-    bench.submit(placed(40))
-    vol, own = volunteer(bench), bench.join("own")
-    vol.fail("device_lost", 3)
-    bench.let_pass(TIMING.quarantine_s + TIMING.sweep_s, vol, own)
+    vol, own = in_self_test(bench)
     render(bench, vol.lease())
     verify_all(bench, own)
     assert bench.node_state("vol") == "ready"

@@ -54,11 +54,7 @@ REFUSED = [
     ("models --identity index", 2, "holds no .safetensors file, so it is no model"),
     ("new", 5, "stdin is not a terminal; pass `--"),
     ("new --yes", 5, "stdin is not a terminal; pass `--"),
-    (
-        "new --picture 'a mug' --model shotfarm-demo --vary 'red, blue'",
-        5,
-        "stdin is not a terminal; pass `--",
-    ),
+    ("new --picture 'a mug' --model shotfarm-demo --vary 'red, blue'", 5, "not a terminal; pass `--"),
     (f"new n.yaml {GIVEN} --picture ' , '", 2, "`a mug on a table`"),
     (f"new n.yaml {GIVEN} --model shotfarm-dmo", 2, "did you mean `shotfarm-demo`?"),
     (f"new n.yaml {GIVEN} --vary 0", 2, "from 1 to 1000"),
