@@ -81,6 +81,13 @@ class NewInvitation(Message):
             raise ValueError("an invitation for one name has one use; leave `name` out for several nodes")
         return self
 
+    @model_validator(mode="after")
+    def _of_a_person_if_a_volunteer(self) -> Self:
+        # What images earn belongs to the owner.
+        if self.terms == "volunteer" and "owner" not in self.model_fields_set:
+            raise ValueError("an invitation of a volunteer names the `owner`, one for all cards of a person")
+        return self
+
 
 class IssuedInvitation(Message):
     """An invitation; the farm keeps no copy of the secret in it."""

@@ -30,9 +30,9 @@ class OwnerStanding:
 
     #: When its first image was stored, in seconds since 1970.
     since: float
-    #: Images that were stored, from which the share to be checked follows.
+    #: Images that were stored.
     images: int = 0
-    #: Those that were found right, or were not chosen to be checked.
+    #: Those that were found right, or were not chosen to be checked, which none of the first 20 is.
     clean: int = 0
     #: Whether the operator knows the owner.
     known: bool = False
@@ -61,7 +61,7 @@ class LeaseLimits(NamedTuple):
 
 _LIMITS = {Level.PROBATION: LeaseLimits(images=4, leases=1)}
 
-#: Up to so many images of an owner, this share of them is checked; and of all further ones.
+#: Up to so many good images of an owner, this share is checked; and of all further ones.
 _SHARES = ((20, 1.0), (200, 0.10), (1000, 0.05))
 _LATER = 0.018
 
@@ -87,9 +87,12 @@ def limits_of(level: Level) -> LeaseLimits:
     return _LIMITS.get(level, LeaseLimits())
 
 
-def checked_share(images: int) -> float:
-    """The share of the images of an owner that is checked, after so many of them."""
-    return next((share for most, share in _SHARES if images < most), _LATER)
+def checked_share(clean: int) -> float:
+    """The share of the images of an owner that is checked, after so many good ones.
+
+    All are, until enough were found right: what waits to be checked, or tells nothing, earns nothing.
+    """
+    return next((share for most, share in _SHARES if clean < most), _LATER)
 
 
 def is_chosen(secret: bytes, attempt_id: str, share: float) -> bool:
@@ -102,12 +105,12 @@ def told(level: Level, standing: OwnerStanding | None, now: float) -> str:
     """What a level means and what is missing for the next one, as one line of help; empty for own nodes.
 
     >>> told(Level.PROBATION, None, 0.0)
-    'on probation: 4 images at a time, until 20 images and 1 day of its owner were good (0, 0.0 days)'
+    'on probation: 4 images at a time, until 20 images and 1 day of its owner were good (0 of 0, 0.0 days)'
     """
     if standing is not None and standing.barred:
         return f"its owner is barred: {standing.barred}"
-    clean, age_s = (standing.clean, now - standing.since) if standing else (0, 0.0)
-    so_far = f"({clean}, {age_s / _DAY_S:.1f} days)"
+    known = standing or OwnerStanding(since=now)
+    so_far = f"({known.clean} of {known.images}, {(now - known.since) / _DAY_S:.1f} days)"
     match level:
         case Level.PROBATION:
             need = _NEEDS[1]
@@ -117,8 +120,8 @@ def told(level: Level, standing: OwnerStanding | None, now: float) -> str:
             )
         case Level.PROVEN:
             need = _NEEDS[0]
-            known = "" if standing and standing.known else ", and you know its owner (`farm node vouch`)"
-            return f"proven; trusted after {need.clean} good images and {need.days} days {so_far}{known}"
+            vouched = "" if known.known else ", and you know its owner (`farm node vouch`)"
+            return f"proven; trusted after {need.clean} good images and {need.days} days {so_far}{vouched}"
         case Level.TRUSTED:
             return "trusted: one of 55 images is checked"
     return ""

@@ -1,7 +1,7 @@
 """Likeness: whether two images show the same, by their perceptual hashes, and what follows from several.
 
-Cards differ in the last bits of their arithmetic, so equal shots give alike images and not equal bytes. The
-limits are for images of one recipe; those of another recipe can differ by more and prove nothing.
+Cards differ in the last bits of their arithmetic, so equal shots give alike images and not equal bytes.
+Images of another recipe differ by more, but are not unlike.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def distance(one: str, other: str) -> tuple[int, int]:
 
 
 def likeness(one: str, other: str) -> Likeness:
-    """Of two images of one recipe."""
+    """Of two images; those of one recipe are alike."""
     found = distance(one, other)
     if all(bits <= most for bits, most in zip(found, LIMITS.alike, strict=True)):
         return Likeness.ALIKE
@@ -65,6 +65,7 @@ class Opinion(NamedTuple):
     owner: str
     #: Whether the node is the farm's.
     own: bool
+    #: Compiled or not.
     recipe: str
     perceptual_hash: str
 
@@ -72,6 +73,8 @@ class Opinion(NamedTuple):
 class Judgement(StrEnum):
     CLEAN = "clean"
     FALSE = "false"
+    #: One node of the farm, and no other, shows something else each time: it or the image is wrong.
+    DOUBTFUL = "doubtful"
     #: The images tell nothing: those of other nodes differ as much.
     OPEN = "open"
 
@@ -83,36 +86,85 @@ OPINIONS = 3
 def judge(perceptual_hash: str, recipe: str, opinions: Sequence[Opinion]) -> Judgement | None:
     """What the opinions say of an image of this recipe; None: another one is needed.
 
-    One that agrees clears it. It is false if two of its recipe agree with each other and none with it, so
+    One that agrees clears it. It is false if those of two nodes agree with each other and none with it, so
     that no node alone, broken or hostile, decides about another.
     """
-    seen = [likeness(perceptual_hash, one.perceptual_hash) for one in opinions]
-    if Likeness.ALIKE in seen:
+    seen = [_Seen(one, likeness(perceptual_hash, one.perceptual_hash)) for one in opinions]
+    if any(one.how is Likeness.ALIKE for one in seen):
         return Judgement.CLEAN
-    same = [(one, how) for one, how in zip(opinions, seen, strict=True) if one.recipe == recipe]
-    if any(_prove(*pair) for pair in combinations(same, 2)):
+    pairs = list(combinations(seen, 2))
+    if any(_prove(recipe, *pair) for pair in pairs):
         return Judgement.FALSE
-    return None if len(opinions) < OPINIONS else Judgement.OPEN
+    if len(opinions) < OPINIONS:
+        return None
+    return Judgement.DOUBTFUL if all(_insists(*pair) for pair in pairs) else Judgement.OPEN
 
 
-def _prove(one: tuple[Opinion, Likeness], other: tuple[Opinion, Likeness]) -> bool:
-    """Whether two opinions that do not agree with an image prove that it is false: they agree, and come from
-    two nodes, not of one volunteer; or twice from one of the farm that shows something else altogether."""
-    (first, how), (second, too) = one, other
-    if likeness(first.perceptual_hash, second.perceptual_hash) is not Likeness.ALIKE:
+class _Seen(NamedTuple):
+    """An opinion, and how it compares with the image."""
+
+    opinion: Opinion
+    how: Likeness
+
+
+def _prove(recipe: str, one: _Seen, other: _Seen) -> bool:
+    """Whether two opinions that do not agree with an image prove that it is false.
+
+    They agree, come from two nodes, not of one volunteer, and are of its recipe; or, since a node can choose
+    a recipe that nobody else takes, both are the farm's and show something else altogether.
+    """
+    first, second = one.opinion, other.opinion
+    if first.node == second.node or not _agree(first, second):
         return False
-    if first.node == second.node:
-        return first.own and how is too is Likeness.UNLIKE
-    return first.own or second.own or first.owner != second.owner
+    if first.own and second.own and one.how is other.how is Likeness.UNLIKE:
+        return True
+    same = first.recipe == second.recipe == recipe
+    return same and (first.own or second.own or first.owner != second.owner)
 
 
-def liars(recipe: str, opinions: Sequence[Opinion]) -> list[Opinion]:
-    """Volunteers' opinions that differ from one of the farm by the same recipe."""
-    own = [one for one in opinions if one.own and one.recipe == recipe]
+def _insists(one: _Seen, other: _Seen) -> bool:
+    """Whether one node of the farm showed something else altogether, twice."""
+    first, second = one.opinion, other.opinion
+    twice = first.own and first.node == second.node and _agree(first, second)
+    return twice and one.how is other.how is Likeness.UNLIKE
+
+
+def liars(perceptual_hash: str, opinions: Sequence[Opinion]) -> list[Opinion]:
+    """Volunteers' opinions that two nodes of the farm contradict, and the image that was judged as well."""
+    own = [
+        pair
+        for pair in combinations([one for one in opinions if one.own], 2)
+        if pair[0].node != pair[1].node and _agree(*pair)
+    ]
+    return [
+        one
+        for one in _others(perceptual_hash, opinions)
+        if any(all(_differ(one, true) for true in pair) for pair in own)
+    ]
+
+
+def doubted(perceptual_hash: str, opinions: Sequence[Opinion]) -> list[Opinion]:
+    """Volunteers' opinions that one node of the farm contradicts, which agrees with the image."""
+    own = [
+        one
+        for one in opinions
+        if one.own and likeness(one.perceptual_hash, perceptual_hash) is Likeness.ALIKE
+    ]
+    return [one for one in _others(perceptual_hash, opinions) if any(_differ(one, true) for true in own)]
+
+
+def _others(perceptual_hash: str, opinions: Sequence[Opinion]) -> list[Opinion]:
+    """Volunteers' opinions that do not agree with the image."""
     return [
         one
         for one in opinions
-        if not one.own
-        and one.recipe == recipe
-        and any(likeness(one.perceptual_hash, true.perceptual_hash) is Likeness.UNLIKE for true in own)
+        if not one.own and likeness(one.perceptual_hash, perceptual_hash) is not Likeness.ALIKE
     ]
+
+
+def _agree(one: Opinion, other: Opinion) -> bool:
+    return likeness(one.perceptual_hash, other.perceptual_hash) is Likeness.ALIKE
+
+
+def _differ(one: Opinion, other: Opinion) -> bool:
+    return likeness(one.perceptual_hash, other.perceptual_hash) is Likeness.UNLIKE

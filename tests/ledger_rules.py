@@ -64,7 +64,8 @@ def _check_verifications(books: _Books, backlog: Backlog) -> None:
     standings = {owner: OwnerStanding(*facts) for owner, *facts in books.standings}
     assert backlog.standings == standings
     assert all(one.clean <= one.images for one in standings.values())
-    assert +backlog.leases == Counter(backlog.known(node_id).owner for node_id in backlog.running)
+    held = (backlog.known(node_id) for node_id in backlog.running)
+    assert +backlog.leases == Counter(node.owner for node in held if node.terms == "volunteer")
     copying = {row.id: row.verifies for row in books.jobs if row.verifies is not None}
     assert not copying.keys() & {row.job_id for row in books.images}
     for row in books.verifications:

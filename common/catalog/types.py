@@ -155,9 +155,21 @@ class Recipe:
         return self.quantisation.startswith("gguf")
 
 
+_COMPILED = "+compiled"
+
+
 def compiled_name(recipe: str) -> str:
     """The name of a recipe whose denoiser is compiled: its pictures differ a little."""
-    return f"{recipe}+compiled"
+    return f"{recipe}{_COMPILED}"
+
+
+def base_recipe(name: str) -> str:
+    """The recipe of the catalog that a name, compiled or not, belongs to.
+
+    >>> base_recipe(compiled_name("bf16"))
+    'bf16'
+    """
+    return name.removesuffix(_COMPILED)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -185,7 +185,10 @@ def invite_command(
     ] = None,
     owner: Annotated[
         str | None,
-        options.owner_option("Owner of the card. Default: the name of the node, or else `farm`."),
+        options.owner_option(
+            "Owner of the card, the same for all cards of a person; volunteers need one. "
+            "Default: the name of the node, or else `farm`."
+        ),
     ] = None,
     lane: Annotated[
         list[str] | None,
@@ -219,6 +222,8 @@ def invite_command(
         raise Invalid("--ttl: an invitation is valid for a day at most, such as `1d`")
     if name is not None and uses > 1:
         raise Invalid("--uses: an invitation for one name has one use; leave --name out for several nodes")
+    if owner is None and terms == "volunteer":
+        raise Invalid("--owner: name whose card it is, the same for all cards of a person, such as `ana`")
     new = NewInvitation(
         name=name,
         owner=owner or name or "farm",

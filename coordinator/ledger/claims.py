@@ -23,7 +23,7 @@ from coordinator.ledger.next_shots import NextShots, failed_here
 from coordinator.ledger.node_rows import hear, node_row, record
 from coordinator.ledger.records import StageTime
 from coordinator.ledger.rules import Rules
-from coordinator.ledger.schema import attempts, batches, plain, shots
+from coordinator.ledger.schema import attempts, batches, jobs, plain, shots, verifications
 from coordinator.ledger.specs import shot_of
 from coordinator.ledger.tallies import tally_lease
 from coordinator.ledger.transactions import Write
@@ -43,7 +43,7 @@ from coordinator.scheduling.placing import Placement
 from coordinator.scheduling.planner import Option, Selection, refusal
 from coordinator.scheduling.running import RunningBatch
 from coordinator.scheduling.shortlist import next_work
-from coordinator.scheduling.work import Line, Lot
+from coordinator.scheduling.work import Line, Lot, OpenJob
 
 
 def claimer(write: Write, claim: Claim, lane: str | None, vram_class: int) -> tuple[Row[Any], Sequence[str]]:
@@ -87,7 +87,10 @@ def _again(write: Write, claim: Claim, batch: Row[Any]) -> Lease:
     part = _part(backlog, backlog.known(claim.node_id), lot, batch.lane)
     job = backlog.jobs.get(batch.job_id)
     lease = _lease(batch._asdict(), ordered, len(ordered) + part)
-    return lease if job is None else lease.model_copy(update={"owner": job.owner})
+    if job is None:
+        return lease
+    whom = _renders_for(write, job, [row.id for row in lease.shots])
+    return lease.model_copy(update={"owner": whom})
 
 
 def compose(write: Write, rules: Rules, claim: Claim, node: Row[Any], lanes: Sequence[str]) -> ClaimAnswer:
@@ -229,9 +232,26 @@ def _grant(
     taken = len(rows) if duplicates is None else 0
     remaining = len(rows) + _part(backlog, member, option.lot, lane, taken)
     ahead = next_fetch(member, lane, option.model, backlog, write.now)
-    return _lease(batch, ordered, remaining).model_copy(
-        update={"prefetch": ahead, "owner": backlog.jobs[option.job_id].owner}
-    )
+    whom = _renders_for(write, backlog.jobs[option.job_id], [row.id for row in rows])
+    return _lease(batch, ordered, remaining).model_copy(update={"prefetch": ahead, "owner": whom})
+
+
+def _renders_for(write: Write, job: OpenJob, shot_ids: Sequence[str]) -> str:
+    """Whom the owner of a card renders for. No node is told what is a copy, or it could cheat elsewhere."""
+    if job.verifies is None:
+        return job.owner
+    checked = verifications.join(attempts, attempts.c.id == verifications.c.attempt_id)
+    query = select(jobs.c.owner).select_from(checked.join(jobs, jobs.c.id == attempts.c.job_id))
+    mine = query.where(verifications.c.copy_id.in_(shot_ids), verifications.c.verdict.is_(None))
+    return write.connection.scalar(mine.order_by(verifications.c.copy_id).limit(1)) or ""
+
+
+def _told(spec: str) -> dict[str, Any]:
+    """The shot as a node hears of it: the generation of a copy changes nothing about its image."""
+    shot: dict[str, Any] = json.loads(spec)
+    if shot.get("generation", 0) < 0:
+        del shot["generation"]
+    return shot
 
 
 def _due(write: Write, rules: Rules, choice: Selection, images: int) -> LeaseDeadline:
@@ -290,6 +310,6 @@ def _lease(batch: Mapping[str, Any], ordered: Sequence[tuple[str, str, str]], re
         encodes=batch["encodes"],
         remaining=remaining,
         shots=tuple(
-            LeasedShot(id=shot, attempt_id=attempt, spec=json.loads(spec)) for attempt, shot, spec in ordered
+            LeasedShot(id=shot, attempt_id=attempt, spec=_told(spec)) for attempt, shot, spec in ordered
         ),
     )

@@ -46,6 +46,7 @@ from coordinator.ledger.schema import (
     plain,
     removals,
     shots,
+    verifications,
     waiting,
     wants,
 )
@@ -72,7 +73,8 @@ def due(connection: Connection, rules: Rules, now: float) -> bool:
     if rules.keep_s is None:
         return False
     before = now - rules.keep_s
-    return any(connection.execute(query).first() for query in (_oldest(before), _node_events(before, 1)))
+    old = _oldest(before), _node_events(before, 1), _verified(before, 1)
+    return any(connection.execute(query).first() for query in old)
 
 
 def thin(write: Write, rules: Rules) -> bool:
@@ -88,7 +90,9 @@ def thin(write: Write, rules: Rules) -> bool:
     if job is None:
         old = write.connection.scalars(_node_events(before, ROWS)).all()
         write.connection.execute(delete(events).where(events.c.id.in_(old)))
-        return len(old) == ROWS
+        verified = write.connection.scalars(_verified(before, ROWS)).all()
+        write.connection.execute(delete(verifications).where(verifications.c.attempt_id.in_(verified)))
+        return ROWS in (len(old), len(verified))
     if job.thinning_at is None and not _begin(write, job.id):
         return True
     if not _thin_some(write, job.id) and _drop_events(write, [job.id]):
@@ -129,6 +133,12 @@ def _oldest(before: float) -> Select[Any]:
 def _node_events(before: float, limit: int) -> Select[int]:
     of_nodes = events.c.noun == literal("node", String, literal_execute=True)
     return select(events.c.id).where(of_nodes, events.c.at < before).order_by(events.c.at).limit(limit)
+
+
+def _verified(before: float, limit: int) -> Select[str]:
+    """Images whose verification was settled before this time."""
+    query = select(verifications.c.attempt_id).where(verifications.c.settled_at < before)
+    return query.order_by(verifications.c.settled_at).limit(limit)
 
 
 def _begin(write: Write, job_id: str) -> bool:

@@ -535,8 +535,9 @@ verifications = Table(
     must("lane", String),
     must("recipe", String),
     must("asked_at", Double),
-    #: The shot that another node renders now, a copy of the first.
+    #: The shot that another node renders now, a copy of the first; and such copies so far.
     may("copy_id", String),
+    must("tries", Integer, "0"),
     #: `common.likeness.Opinion`, the first first.
     must("opinions", JSON, "[]"),
     #: `common.likeness.Judgement`; NULL: an opinion is awaited.
@@ -544,6 +545,7 @@ verifications = Table(
     may("settled_at", Double),
     partial_index("verifications_open", "copy_id", where="verdict IS NULL"),
     partial_index("verifications_of_node", "node_id", where="verdict IS NULL"),
+    Index("verifications_settled", "settled_at"),
 )
 
 #: Keys of nodes, those that are no longer valid too. A name has one valid key, and a key has one name.

@@ -28,6 +28,7 @@ from coordinator.ledger.tallies import utc_day
 from coordinator.ledger.transactions import Write
 from coordinator.ledger.transitions import move_node
 from coordinator.ledger.trust import begin_test, blamed, due_for_test, forgive
+from coordinator.ledger.verification import go_on, stalled
 from coordinator.scheduling.offers import too_dear
 from coordinator.scheduling.work import OpenJob
 
@@ -82,6 +83,9 @@ def sweep(write: Write, rules: Rules, grace: Grace, there: Container[str] = ()) 
     stuck: list[Stuck] = []
     incident_over = rules.incident.over(write.now)
     _trust_again(write, rules, stuck, incident_over=incident_over)
+    for row in stalled(write, rules):
+        with _apart(write, stuck, f"the check of an image of node {row.node_id}", row.node_id):
+            go_on(write, rules, row)
     again, unanswered = _unsettled(write, rules)
     expired = _expire(write, rules, stuck) if leases_may_expire else []
     lost = _mark_lost(write, rules, stuck, there) if leases_may_expire else []

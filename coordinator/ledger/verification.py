@@ -7,16 +7,17 @@ jobs of their own, one for each owner, lane and month: they are leased, retried 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from hashlib import sha256
 from itertools import count
 from typing import Any, NamedTuple
 
-from sqlalchemy import Row, func, insert, select, update
+from sqlalchemy import Row, func, insert, or_, select, update
 
+from common.catalog import base_recipe
 from common.levels import OwnerStanding, checked_share, is_chosen
-from common.likeness import OPINIONS, Judgement, Opinion, is_repeated, judge, liars
+from common.likeness import OPINIONS, Judgement, Opinion, doubted, is_repeated, judge, liars
 from common.states import GONE, BatchEvent, NodeState, ShotState
 from coordinator.ledger import trust
 from coordinator.ledger.charges import VERIFYING, is_verification, utc_month
@@ -27,12 +28,12 @@ from coordinator.ledger.endings import end_held
 from coordinator.ledger.node_rows import node_row
 from coordinator.ledger.opening import open_job
 from coordinator.ledger.rules import Rules
-from coordinator.ledger.schema import images, jobs, nodes, shots, verifications, wants
+from coordinator.ledger.schema import images, jobs, nodes, removals, shots, verifications, wants
 from coordinator.ledger.shot_rows import give_fresh_start
 from coordinator.ledger.specs import shot_of, spec_of
 from coordinator.ledger.standings import known_standing, set_standing, volunteers_of
 from coordinator.ledger.transactions import Write
-from coordinator.ledger.transitions import SUBMITTED, chunks, note_job
+from coordinator.ledger.transitions import SUBMITTED, chunks, drop_unwanted, note_job
 from coordinator.ledger.waiting import begin_waiting
 
 #: Owner of the jobs, whose work goes before most other work of their lane; and who removes false images.
@@ -41,6 +42,11 @@ PAYER, _PRIORITY, FARM = "verification", 60, "farm"
 RECALLED = 200
 #: Images of a node that a new one is compared with.
 _RECENT = 32
+#: Copies of an image at the most, of which some may fail.
+_TRIES = 2 * OPINIONS
+#: Where the sweep need not help; and verifications that it helps at a time.
+_ON_ITS_WAY, _STALLED = (ShotState.WAITING, ShotState.RUNNING, ShotState.DELIVERED), 50
+_TO_CHECK = "an image that it rendered to check another one"
 
 #: A row of `images`.
 _Image = Mapping[str, Any]
@@ -62,10 +68,9 @@ def check_stored(write: Write, rules: Rules, stored: Sequence[_Image]) -> set[st
     copies = [image for image in stored if is_verification(image["job_id"])]
     for image in stored:
         if not is_verification(image["job_id"]) and image["perceptual_hash"]:
-            node, job = write.backlog.known(image["node_id"]), write.backlog.jobs.get(image["job_id"])
-            # An owner's own jobs may be for nobody else's eyes.
-            is_its_own = job is not None and job.owner == node.owner and node.serves
-            if node.terms == "volunteer" and not is_its_own:
+            node = write.backlog.known(image["node_id"])
+            # What is rendered in a lane of its own is for nobody else's eyes.
+            if node.terms == "volunteer" and write.lanes.of(image["lane"]).owner != node.owner:
                 theirs[node.owner].append(image)
     chosen = [suspect for owner, some in theirs.items() for suspect in _count(write, rules, owner, some)]
     _compare(write, rules, copies)
@@ -79,10 +84,7 @@ def bar(write: Write, rules: Rules, owner: str, reason: str) -> None:
         return
     set_standing(write, owner, replace(standing, clean=0, barred=reason))
     for node_id in write.connection.scalars(volunteers_of(owner)).all():
-        end_held(write, rules, node_id, BatchEvent.RELEASED)
-        node = node_row(write.connection, node_id)
-        if node.state not in (*GONE, NodeState.FORGOTTEN):
-            trust.quarantine(write, node, reason, FARM)
+        _quarantine(write, rules, node_id, reason)
     _ask(write, owner, [_Suspect(row._asdict(), "recalled") for row in _unverified(write, owner)])
 
 
@@ -91,6 +93,13 @@ def reinstate(write: Write, owner: str) -> None:
     standing = known_standing(write, owner)
     if standing.barred:
         set_standing(write, owner, OwnerStanding(since=write.now, known=standing.known))
+
+
+def _quarantine(write: Write, rules: Rules, node_id: str, reason: str) -> None:
+    end_held(write, rules, node_id, BatchEvent.RELEASED)
+    node = node_row(write.connection, node_id)
+    if node.state not in (*GONE, NodeState.FORGOTTEN):
+        trust.quarantine(write, node, reason, FARM)
 
 
 def _count(write: Write, rules: Rules, owner: str, some: Sequence[_Image]) -> list[_Suspect]:
@@ -113,7 +122,7 @@ def _why(write: Write, rules: Rules, standing: OwnerStanding, image: _Image) -> 
         return "selftest"
     if standing.barred:
         return "recalled"
-    if is_chosen(rules.secret, image["attempt_id"], checked_share(standing.images)):
+    if is_chosen(rules.secret, image["attempt_id"], checked_share(standing.clean)):
         return "chosen"
     return "repeated" if _repeats(write, image) else None
 
@@ -156,7 +165,7 @@ def _ask(write: Write, owner: str, suspects: Sequence[_Suspect]) -> None:
 
 
 def _render_again(write: Write, owner: str, lane: str, suspects: Mapping[str, str], number: int) -> None:
-    """Let others render shots for the opinion of this number; `suspects` maps them to their attempts."""
+    """Let others render shots, after so many copies; `suspects` maps them to their attempts."""
     job_id, copies = _job(write, owner, lane), dict[str, str]()
     for some in chunks(list(suspects)):
         rows = write.connection.execute(select(shots).where(shots.c.id.in_(some))).all()
@@ -166,13 +175,13 @@ def _render_again(write: Write, owner: str, lane: str, suspects: Mapping[str, st
     _want(write, job_id, list(copies))
     for copy_id, attempt_id in copies.items():
         mine = update(verifications).where(verifications.c.attempt_id == attempt_id)
-        write.connection.execute(mine.values(copy_id=copy_id, asked_at=write.now))
+        write.connection.execute(mine.values(copy_id=copy_id, tries=number + 1, asked_at=write.now))
 
 
 def _copy(row: Row[Any], number: int) -> dict[str, Any]:
     """A shot that differs in its generation alone, which is below 0 for copies."""
     shot = shot_of(row.spec)
-    copy = shot._replace(generation=-(OPINIONS * shot.generation + number + 1))
+    copy = shot._replace(generation=-(_TRIES * shot.generation + number + 1))
     state = ShotState.WAITING if row.min_class else ShotState.UNSCHEDULABLE
     same = {name: getattr(row, name) for name in ("work_key", "min_class", "texts")}
     return {"id": copy.id, "state": state.value, "spec": spec_of(copy)} | same
@@ -187,7 +196,12 @@ def _want(write: Write, job_id: str, copy_ids: Sequence[str]) -> None:
         for state in (ShotState.FAILED, ShotState.CANCELLED):
             given_up = select(shots.c.id).where(shots.c.id.in_(new), shots.c.state == state.value)
             give_fresh_start(write, write.connection.scalars(given_up).all(), state, job_id)
-        first = (write.connection.scalar(select(func.max(wants.c.position)).where(mine)) or 0) + 1
+        # Copies that were compared are no wants any more, but keep their positions.
+        taken = (
+            write.connection.scalar(select(func.max(table.c.position)).where(table.c.job_id == job_id))
+            for table in (wants, removals)
+        )
+        first = max(position or 0 for position in taken) + 1
         rows = [_wanted(job_id, position, copy_id) for position, copy_id in enumerate(new, first)]
         if rows:
             write.connection.execute(insert(wants), rows)
@@ -238,6 +252,26 @@ def _begin_job(write: Write, job_id: str, owner: str, lane: str, month: str) -> 
     note_job(write, job_id, SUBMITTED)
 
 
+def stalled(write: Write, rules: Rules) -> Sequence[Row[Any]]:
+    """Verifications whose copy is not waiting, rendered or judged any more, with its state; some of them."""
+    late = write.now - rules.timing.retry_s
+    joined = verifications.outerjoin(shots, shots.c.id == verifications.c.copy_id)
+    query = select(verifications, shots.c.state).select_from(joined)
+    over = or_(shots.c.state.is_(None), shots.c.state.not_in(_ON_ITS_WAY))
+    waiting = verifications.c.verdict.is_(None), verifications.c.asked_at < late
+    return write.connection.execute(query.where(*waiting, over).limit(_STALLED)).all()
+
+
+def go_on(write: Write, rules: Rules, row: Row[Any]) -> None:
+    """Let another copy be rendered in place of one that failed; leave open what cannot be rendered."""
+    opinions = [Opinion(*one) for one in row.opinions]
+    failed = row.state == ShotState.FAILED
+    _weigh(write, rules, row, opinions, None if failed else Judgement.OPEN)
+    if not failed and row.copy_id is not None:
+        delete_pictures(write, [row.copy_id], None, PAYER)
+        drop_unwanted(write, [row.copy_id])
+
+
 def _compare(write: Write, rules: Rules, copies: Sequence[_Image]) -> None:
     """Hear what other nodes rendered; copies are deleted once they are compared."""
     if not copies:
@@ -252,25 +286,40 @@ def _compare(write: Write, rules: Rules, copies: Sequence[_Image]) -> None:
 def _hear(write: Write, rules: Rules, row: Row[Any], copy: _Image) -> None:
     """Add an opinion to a verification, and act on what all of them say."""
     opinions = [Opinion(*one) for one in row.opinions]
+    # What ingest did not see is rendered once more.
     if copy["perceptual_hash"]:
         node = write.backlog.known(copy["node_id"])
-        own = node.terms != "volunteer"
-        opinions.append(Opinion(node.id, node.owner, own, copy["recipe"], copy["perceptual_hash"]))
+        own, recipe = node.terms != "volunteer", base_recipe(copy["recipe"])
+        opinions.append(Opinion(node.id, node.owner, own, recipe, copy["perceptual_hash"]))
     mine = images.c.shot_id == row.shot_id, images.c.attempt_id == row.attempt_id
     told = write.connection.scalar(select(images.c.perceptual_hash).where(*mine))
-    verdict = Judgement.OPEN if told is None else judge(told, row.recipe, opinions)
+    verdict = Judgement.OPEN if told is None else judge(told, base_recipe(row.recipe), opinions)
+    _weigh(write, rules, row, opinions, verdict)
+    if verdict is not None and told is not None:
+        lies = liars(told, opinions)
+        for owner in sorted({one.owner for one in lies}):
+            bar(write, rules, owner, f"{_TO_CHECK} is not what was asked for")
+        for node_id in sorted({one.node for one in doubted(told, opinions) if one not in lies}):
+            _quarantine(write, rules, node_id, f"{_TO_CHECK} differs from that of a node of the farm")
+
+
+def _weigh(
+    write: Write, rules: Rules, row: Row[Any], opinions: Sequence[Opinion], verdict: Judgement | None
+) -> None:
+    """Settle a verification, or let one more copy be rendered; not for ever."""
+    if verdict is None and row.tries >= _TRIES:
+        verdict = Judgement.OPEN
     settled_at = None if verdict is None else write.now
     values = {"opinions": [list(one) for one in opinions], "verdict": verdict, "settled_at": settled_at}
     this = update(verifications).where(verifications.c.attempt_id == row.attempt_id)
     write.connection.execute(this.values(**values))
     if verdict is None:
-        _render_again(write, row.owner, row.lane, {row.shot_id: row.attempt_id}, len(opinions))
-        return
-    _act(write, rules, row, verdict)
-    _bar_all(write, rules, (one.owner for one in liars(row.recipe, opinions)))
+        _render_again(write, row.owner, row.lane, {row.shot_id: row.attempt_id}, row.tries)
+    else:
+        _act(write, rules, row, verdict, opinions)
 
 
-def _act(write: Write, rules: Rules, row: Row[Any], verdict: Judgement) -> None:
+def _act(write: Write, rules: Rules, row: Row[Any], verdict: Judgement, opinions: Sequence[Opinion]) -> None:
     node = node_row(write.connection, row.node_id)
     tested = row.why == "selftest" and node.state == NodeState.SELFTEST
     match verdict:
@@ -284,11 +333,11 @@ def _act(write: Write, rules: Rules, row: Row[Any], verdict: Judgement) -> None:
             found = f"image {row.shot_id[:12]} of {row.node_id} is not what was asked for"
             bar(write, rules, row.owner, found)
             discard(write, rules.rates.currency, [row.shot_id], FARM)
+        case Judgement.DOUBTFUL:
+            # A quarantine that an operator or a bar began keeps its reason.
+            if node.state != NodeState.QUARANTINED:
+                other = f"{opinions[0].node} alone renders image {row.shot_id[:12]} otherwise"
+                _quarantine(write, rules, row.node_id, f"{other}: one of the two nodes is wrong")
         case Judgement.OPEN:
             if tested:
                 trust.quarantine(write, node, "its self-test told nothing; another one follows", FARM)
-
-
-def _bar_all(write: Write, rules: Rules, owners: Iterable[str]) -> None:
-    for owner in sorted(set(owners)):
-        bar(write, rules, owner, "an image that it rendered to check another one is not what was asked for")

@@ -80,7 +80,7 @@ class Backlog:
     away: dict[str, Member] = field(default_factory=dict)
     #: Busy node to its batch.
     running: dict[str, RunningBatch] = field(default_factory=dict)
-    #: Owner of volunteers' nodes to what it has earned; and the leases that the nodes of each owner have.
+    #: Owner of volunteers' nodes to what it has earned; and the leases that these nodes have.
     standings: dict[str, OwnerStanding] = field(default_factory=dict)
     leases: Counter[str] = field(default_factory=Counter)
     #: Job to the batches that run for it.
@@ -523,7 +523,7 @@ class Backlog:
     def _hold(self, node_id: str, batch: RunningBatch | None) -> None:
         """A node begins a batch, or ends the one that it has."""
         before = self.running.pop(node_id, None)
-        if (node := self.node(node_id)) is not None:
+        if (node := self.node(node_id)) is not None and node.terms == "volunteer":
             self.leases[node.owner] += (batch is not None) - (before is not None)
         if batch is not None:
             self.running[node_id] = batch

@@ -37,11 +37,12 @@ def _checked(
     random: Random, node: _Node, images: int, name: str
 ) -> Iterator[tuple[int, Judgement | None, int]]:
     """Of each checked image of an owner: its number, the verdict, and how often it was rendered again."""
-    last = ""
+    last, clean = "", 0
     for number in range(images):
         place = random.randrange(len(SHOTS))
-        chosen = is_chosen(SECRET, f"{name}-{number}", checked_share(number))
+        chosen = is_chosen(SECRET, f"{name}-{number}", checked_share(clean))
         if not chosen and node is not stale:
+            clean += 1
             continue
         looks = node(random, place, number)
         if chosen or is_repeated(last, looks):
@@ -52,6 +53,9 @@ def _checked(
                 opinions.append(Opinion(f"own-{len(opinions)}", "farm", True, "bf16", again))
                 verdict = judge(looks, "bf16", opinions)
             yield number, verdict, len(opinions)
+            clean += verdict is Judgement.CLEAN
+        else:
+            clean += 1
         last = looks
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from PIL import Image, ImageDraw
 
-from common.likeness import COARSE, FINE, Judgement, Likeness, Opinion, judge, liars, likeness
+from common.likeness import COARSE, FINE, Judgement, Likeness, Opinion, doubted, judge, liars, likeness
 from coordinator.pictures.perceptual_hash import perceptual_hash
 from tests.demo_hashes import HONEST, SHOTS, demo_hashes
 
@@ -45,12 +45,21 @@ def test_a_third_of_the_images_of_half_of_the_steps_are_not_alike() -> None:
         ([opinion(SAME)], Judgement.CLEAN),
         ([opinion(SAME, own=False)], Judgement.CLEAN),
         ([opinion(OTHER)], None),
-        ([opinion(OTHER), opinion(OTHER)], Judgement.FALSE),
+        # One node of the farm may be wrong each time, in the same way.
+        ([opinion(OTHER), opinion(OTHER)], None),
+        ([opinion(OTHER)] * 3, Judgement.DOUBTFUL),
+        ([opinion(NEAR)] * 3, Judgement.OPEN),
+        ([opinion(OTHER), opinion(OTHER), opinion(NEAR, "another")], Judgement.OPEN),
+        ([opinion(OTHER), opinion(OTHER, "another")], Judgement.FALSE),
         ([opinion(NEAR), opinion(NEAR)], None),
         ([opinion(NEAR), opinion(NEAR, "another")], Judgement.FALSE),
         ([opinion(OTHER), opinion(SAME, "another")], Judgement.CLEAN),
-        ([opinion(OTHER, recipe="int4"), opinion(OTHER, "another", recipe="int4")], None),
-        ([opinion(OTHER, recipe="int4")] * 3, Judgement.OPEN),
+        # A node may choose a recipe that nobody else takes.
+        ([opinion(OTHER, recipe="int4"), opinion(OTHER, "another", recipe="int4")], Judgement.FALSE),
+        ([opinion(OTHER, recipe="int4"), opinion(OTHER, "another")], Judgement.FALSE),
+        ([opinion(NEAR, recipe="int4"), opinion(NEAR, "another", recipe="int4")], None),
+        ([opinion(OTHER, recipe="int4"), opinion(OTHER, "a", "ana", own=False, recipe="int4")], None),
+        ([opinion(OTHER), opinion(OTHER, "a", "ana", own=False)], Judgement.FALSE),
         ([opinion(OTHER, "a", "ana", own=False), opinion(OTHER, "b", "ana", own=False)], None),
         ([opinion(OTHER, "a", "ana", own=False), opinion(OTHER, "b", "bo", own=False)], Judgement.FALSE),
     ],
@@ -61,10 +70,36 @@ def test_no_opinion_alone_decides_that_an_image_is_false(
     assert judge(SAME, "bf16", opinions) == verdict
 
 
-def test_a_volunteer_whose_opinion_differs_from_that_of_the_farm_lied() -> None:
-    lie = opinion(OTHER, "a", "ana", own=False)
-    assert liars("bf16", [lie, opinion(SAME)]) == [lie]
-    assert liars("bf16", [lie, opinion(SAME, "b", "bo", own=False)]) == []
+LIE, UPRIGHT = opinion(OTHER, "a", "ana", own=False), opinion(SAME, "a", "ana", own=False)
+
+
+@pytest.mark.parametrize(
+    ("looks", "others", "lied", "doubtful"),
+    [
+        # Two nodes of the farm agree with each other.
+        (NEAR, [opinion(SAME), opinion(SAME, "another")], True, False),
+        # Twice the same one may be wrong twice; with the image, it is enough for a quarantine.
+        (NEAR, [opinion(SAME), opinion(SAME)], False, False),
+        (SAME, [opinion(SAME)], False, True),
+        (SAME, [opinion(SAME, "b", "bo", own=False)], False, False),
+        (NEAR, [opinion(SAME)], False, False),
+    ],
+)
+def test_a_volunteers_opinion_is_a_lie_where_two_nodes_of_the_farm_say_so(
+    looks: str, others: list[Opinion], lied: bool, doubtful: bool
+) -> None:
+    assert (liars(looks, [LIE, *others]) == [LIE]) == lied
+    assert (doubted(looks, [LIE, *others]) == [LIE]) == doubtful
+
+
+def test_what_a_broken_node_of_the_farm_contradicts_is_no_lie_if_the_image_agrees() -> None:
+    broken = [opinion(OTHER), opinion(OTHER, "another")]
+    assert liars(SAME, [*broken, UPRIGHT]) == doubted(SAME, [*broken, UPRIGHT]) == []
+
+
+@pytest.mark.parametrize("how", ["4_bits", "noise"])
+def test_of_another_recipe_only_what_shows_something_else_is_unlike(how: str) -> None:
+    assert (Likeness.UNLIKE in seen(how)) == (how == "noise")
 
 
 def test_a_hash_survives_another_size_and_format_but_not_another_picture() -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+from pydantic import ValidationError
 
-from common.access_messages import AccessRequest
+from common.access_messages import AccessRequest, NewInvitation
 from common.errors import FarmError, Forbidden, Unauthorised
 from common.invitations import Invitation, read_invitation
 from common.keys import new_key
@@ -170,3 +171,12 @@ def test_an_invitation_is_one_line_with_address_name_and_secret(name: str | None
 def test_what_is_no_invitation_is_refused_with_a_sentence(text: str) -> None:
     with pytest.raises(FarmError, match="`farm node invite` printed"):
         read_invitation(text)
+
+
+@pytest.mark.parametrize("name", [None, "attic"])
+def test_an_invitation_of_a_volunteer_names_its_owner(name: str | None) -> None:
+    """Nobody's two cards verify each other, and nobody shares what strangers earn."""
+    with pytest.raises(ValidationError, match="names the `owner`"):
+        NewInvitation(name=name)
+    assert NewInvitation(name=name, owner="ana").terms == "volunteer"
+    assert NewInvitation(name=name, terms="owned").owner == "farm"

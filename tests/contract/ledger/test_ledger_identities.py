@@ -31,7 +31,7 @@ def invited(bench: Bench, name: str, key: str, invitation: str | None = INVITED)
 
 
 def invite(bench: Bench, key: str = INVITED, **fields: Any) -> None:
-    bench.ledger.identities.invite(NewInvitation(**fields), key)
+    bench.ledger.identities.invite(NewInvitation(**{"owner": "ana"} | fields), key)
 
 
 def view(bench: Bench, name: str) -> NodeView:

@@ -9,19 +9,24 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
+from common.lanes import Lane, Lanes
 from common.levels import Level, OwnerStanding
 from common.likeness import COARSE, FINE
 from common.messages import Lease
+from common.states import ShotEvent, ShotState
 from coordinator.ledger import verification
 from coordinator.ledger.schema import (
+    batches,
     deleted_images,
     images,
     jobs,
     monthly_charges,
+    removals,
     standings,
     verifications,
 )
 from coordinator.ledger.standings import set_standing
+from coordinator.ledger.transitions import move_shots
 from coordinator.ledger.verification import bar
 from tests.contract.ledger.bench import START, TIMING, Bench, Holder, placed, work
 from tests.ledger_rules import check_ledger
@@ -161,13 +166,18 @@ def earn(bench: Bench, clean: int, *, owner: str = "vic", images: int = 0, **fie
         set_standing(write, owner, found)
 
 
-def verify_all(bench: Bench, node: Holder, looks: Any = true_hash) -> None:
-    """Let a node render the copies that wait, nothing else, and again what one image does not decide."""
+def own_nodes(bench: Bench) -> list[Holder]:
+    return [bench.join("own"), bench.join("another")]
+
+
+def verify_all(bench: Bench, *some: Holder, looks: Any = true_hash) -> None:
+    """Let nodes render the copies that wait, nothing else, and again what one image does not decide."""
     active = [row.id for row in bench.rows(jobs) if row.verifies is None and row.intent == "active"]
     for job in active:
         bench.ledger.jobs.pause(job)
     while None in verdicts(bench):
-        work_off(bench, node, looks)
+        for node in some:
+            work_off(bench, node, looks)
         bench.rest()
     for job in active:
         bench.ledger.jobs.resume(job)
@@ -186,8 +196,8 @@ def test_noise_bars_the_owner_and_is_replaced_in_every_job(bench: Bench) -> None
     fakes = {shot.id for shot in lease.shots}
     render(bench, lease, noise)
 
-    own = bench.join("own")
-    verify_all(bench, own)
+    own, another = own_nodes(bench)
+    verify_all(bench, own, another)
     work_off(bench, own)
 
     assert "not what was asked for" in standing(bench).barred
@@ -207,23 +217,23 @@ def test_what_an_owner_is_barred_for_outlives_restarts_names_and_self_tests(benc
     bench.submit(placed(4))
     vol = volunteer(bench)
     render(bench, vol.lease(), noise)
-    verify_all(bench, bench.join("own"))
+    verify_all(bench, *own_nodes(bench))
     bench.submit(placed(20, first=100))
 
-    for name in ("vol", "another"):
+    for name in ("vol", "second"):
         again = volunteer(bench, name)
         assert bench.node_state(name) == "quarantined"
         assert again.claim().lease is None
     bench.clock.now += TIMING.quarantine_s
     again.beat()
     bench.ledger.sweep()
-    assert bench.node_state("another") == "quarantined"
+    assert bench.node_state("second") == "quarantined"
     bench.restart()
     assert volunteer(bench, "third").claim().lease is None
 
-    bench.ledger.nodes.forgive("another")
+    bench.ledger.nodes.forgive("second")
     assert standing(bench).barred == ""
-    assert len(volunteer(bench, "another").lease().shots) <= 4
+    assert len(volunteer(bench, "second").lease().shots) <= 4
 
 
 @pytest.fixture
@@ -234,7 +244,7 @@ def unchosen(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("unchosen")
 def test_images_before_the_false_one_are_verified_as_well(bench: Bench) -> None:
     bench.submit(placed(6))
-    own, vol = bench.join("own"), volunteer(bench)
+    own, vol = own_nodes(bench), volunteer(bench)
     earn(bench, 5000)
     render(bench, vol.lease(), noise)
     render(bench, vol.lease())
@@ -244,7 +254,7 @@ def test_images_before_the_false_one_are_verified_as_well(bench: Bench) -> None:
         bar(write, bench.rules, "vic", "as a test")
     recalled = len(bench.rows(verifications))
     assert recalled == len(bench.rows(images))
-    verify_all(bench, own)
+    verify_all(bench, *own)
 
     assert sorted(set(map(str, verdicts(bench)))) == ["clean", "false"]
     kept = {row.attempt_id for row in bench.rows(images) if row.node_id == "vol"}
@@ -257,7 +267,7 @@ def test_one_noise_image_of_a_self_test_makes_no_node_ready(bench: Bench) -> Non
     render(bench, vol.lease(), noise)
     assert bench.node_state("vol") == "selftest"
     assert vol.claim().lease is None, "its answer is awaited"
-    verify_all(bench, own)
+    verify_all(bench, own, bench.join("another"))
     assert bench.node_state("vol") == "quarantined"
     assert standing(bench).barred
 
@@ -300,13 +310,148 @@ def test_one_broken_node_of_the_farm_bars_nobody(bench: Bench) -> None:
     assert verdicts(bench) == ["clean"]
 
 
-def test_another_recipe_proves_nothing(bench: Bench) -> None:
+@pytest.mark.parametrize(
+    ("recipe", "looks", "verdict"),
+    [
+        ("int4", noise, "false"),
+        ("int4", somewhat, "open"),
+        ("bf16+compiled", noise, "false"),
+        ("bf16+compiled", somewhat, "false"),
+    ],
+)
+def test_noise_is_found_whatever_the_recipe_that_its_node_chose(
+    bench: Bench, recipe: str, looks: Any, verdict: str
+) -> None:
     bench.submit(placed(1))
-    render(bench, volunteer(bench).lease(), noise)
+    render(bench, volunteer(bench).lease(), looks)
     with bench.engine.begin() as connection:
-        connection.execute(update(verifications).values(recipe="int4"))
-    verify_all(bench, bench.join("own"))
-    assert verdicts(bench) == ["open"]
+        connection.execute(update(verifications).values(recipe=recipe))
+    verify_all(bench, *own_nodes(bench))
+    assert verdicts(bench) == [verdict]
+
+
+def test_one_node_of_the_farm_quarantines_at_most(bench: Bench) -> None:
+    """It may be the one that is wrong, the same each time."""
+    job = bench.submit(placed(1)).job_id
+    render(bench, volunteer(bench).lease())
+    verify_all(bench, bench.join("broken"), looks=lambda spec: "5" * (COARSE + FINE))
+    assert verdicts(bench) == ["doubtful"]
+    assert (standing(bench).barred, standing(bench).clean) == ("", 0)
+    row = bench.node_row("vol")
+    assert (row.state, row.reason[:6]) == ("quarantined", "broken")
+    assert "one of the two nodes is wrong" in row.reason
+    assert bench.counts(job) == {"done": 1}, "nothing proves that its image is false"
+
+
+def test_a_shot_that_is_rendered_again_after_a_deletion_is_verified_again(bench: Bench) -> None:
+    """By the same copy, which had a position among the removals."""
+    vol, own = volunteer(bench), bench.join("own")
+    for _ in range(2):
+        job = bench.submit(placed(1)).job_id
+        render(bench, vol.lease())
+        assert work_off(bench, own) == 1
+        (image,) = bench.rows(images)
+        bench.ledger.images.delete(image.shot_id, "ana", job)
+    assert verdicts(bench) == ["clean", "clean"]
+    assert len({row.position for row in bench.rows(removals) if row.job_id.startswith("v-")}) == 2
+
+
+def test_nothing_is_earned_before_twenty_images_were_found_right(bench: Bench) -> None:
+    bench.submit(placed(8))
+    vol = volunteer(bench)
+    earn(bench, 0, images=500)
+    lease = vol.lease()
+    render(bench, lease, noise)
+    assert (standing(bench).clean, len(verdicts(bench))) == (0, len(lease.shots))
+
+
+@pytest.mark.parametrize("looks", [true_hash, noise])
+def test_a_verifier_that_a_node_of_the_farm_contradicts_is_in_quarantine_not_barred(
+    bench: Bench, looks: Any
+) -> None:
+    bench.clock.now += DAY
+    bench.submit(placed(1))
+    vic, eve = volunteer(bench), volunteer(bench, "eve", "eve")
+    render(bench, eve.lease())
+    # A broken node of the farm comes first, an upright verifier agrees with the image.
+    earn(bench, 20)
+    work_off(bench, bench.join("broken"), lambda spec: "5" * (COARSE + FINE))
+    work_off(bench, vic, looks)
+    if verdicts(bench) == [None]:
+        work_off(bench, bench.join("own"))
+    assert verdicts(bench) == ["clean"]
+    assert bench.node_state("vol") == ("ready" if looks is true_hash else "quarantined")
+    assert standing(bench).barred == ""
+
+
+def copy_of(bench: Bench) -> Any:
+    (row,) = bench.rows(verifications)
+    return row
+
+
+def test_a_copy_that_ingest_did_not_see_is_rendered_again(bench: Bench) -> None:
+    bench.submit(placed(1))
+    render(bench, volunteer(bench).lease())
+    own, first = bench.join("own"), copy_of(bench).copy_id
+    lease = own.lease()
+    bench.store(bench.deliver(lease).attempt_id, outcome="duplicate")
+    bench.close(lease)
+    assert copy_of(bench).copy_id != first
+    assert work_off(bench, own) == 1
+    assert verdicts(bench) == ["clean"]
+
+
+@pytest.mark.parametrize(
+    ("state", "verdict"),
+    [("failed", None), ("unschedulable", "open"), ("cancelled", "open"), ("waiting", None)],
+)
+def test_the_sweep_goes_on_where_the_copy_does_not(bench: Bench, state: str, verdict: str | None) -> None:
+    bench.past_the_grace()
+    bench.submit(placed(1))
+    render(bench, volunteer(bench).lease())
+    first = copy_of(bench).copy_id
+    (job,) = [row.id for row in bench.rows(jobs) if row.verifies]
+    match state:
+        case "cancelled":
+            bench.ledger.jobs.cancel(job)
+        case "unschedulable":
+            with bench.ledger.transactions.write() as write:
+                move_shots(write, [first], ShotState.WAITING, ShotEvent.OUTGROWN)
+        case "failed":
+            for name in ("own", "another", "third"):
+                bench.join(name).fail("render_error")
+    bench.let_pass(TIMING.retry_s + 2 * TIMING.sweep_s)
+    assert verdicts(bench) == [verdict]
+    assert (copy_of(bench).copy_id != first) == (state == "failed")
+
+
+def test_nodes_are_not_told_what_is_a_copy(bench: Bench) -> None:
+    bench.submit(placed(1), owner="cleo")
+    render(bench, volunteer(bench).lease())
+    lease = bench.join("own").lease()
+    assert lease.owner == "cleo"
+    assert "generation" not in lease.shots[0].spec
+    assert bench.rows(batches)[-1].job_id.startswith("v-")
+
+
+def test_old_verifications_are_removed(bench: Bench) -> None:
+    bench.restart(keep_s=10 * DAY)
+    bench.submit(placed(2))
+    vol = volunteer(bench)
+    render(bench, vol.lease())
+    verify_all(bench, *own_nodes(bench))
+    bench.thin()
+    assert bench.rows(verifications)
+    bench.clock.now += 11 * DAY
+    bench.thin()
+    assert bench.rows(verifications) == []
+    assert bench.rows(images)
+
+
+def test_leases_of_own_nodes_hold_no_volunteer_back(bench: Bench) -> None:
+    bench.submit(placed(40, width=500))
+    bench.join("own", owner="vic").lease()
+    assert volunteer(bench).claim().lease is not None
 
 
 @pytest.mark.usefixtures("unchosen")
@@ -332,7 +477,8 @@ def test_proven_owners_verify_images_of_others_but_not_their_own(bench: Bench) -
     bench.rest()
     work_off(bench, bench.join("own"))
     assert set(verdicts(bench)) == {"clean"}
-    assert standing(bench).barred, "its opinion was false"
+    assert bench.node_state("vol") == "quarantined", "one node of the farm says that its opinion was false"
+    assert not standing(bench).barred
     assert not standing(bench, "eve").barred
 
 
@@ -346,10 +492,14 @@ def test_an_operator_discards_all_images_of_a_node(bench: Bench) -> None:
     assert {row.deleted_by for row in bench.rows(deleted_images)} == {"ana"}
 
 
-def test_an_owners_own_jobs_are_not_shown_to_others(bench: Bench) -> None:
-    bench.submit(placed(3), owner="vic")
-    work_off(bench, volunteer(bench), noise)
-    assert bench.rows(verifications) == []
+@pytest.mark.parametrize(("lane", "is_checked"), [("vics", False), ("public", True)])
+def test_only_lanes_of_its_own_are_not_shown_to_others(bench: Bench, lane: str, is_checked: bool) -> None:
+    """In other lanes jobs of others get the same images."""
+    bench.restart(lanes=Lanes({"vics": Lane(privacy="dedicated", owner="vic")}))
+    bench.submit(placed(3), owner="vic", lane=lane)
+    vol = volunteer(bench, lanes=(lane,))
+    render(bench, vol.lease(lane=lane), noise)
+    assert bool(bench.rows(verifications)) == is_checked
 
 
 def test_a_cancelled_job_of_verifications_is_replaced_by_another(bench: Bench) -> None:
