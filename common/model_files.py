@@ -22,3 +22,15 @@ def find_files(path: Path, folders: Sequence[Path]) -> Path | None:
     """Returns the absolute path of the first match for `path` in `folders` or among the shipped files."""
     places = (folder / path for folder in (*folders, SHIPPED))
     return next((place.absolute() for place in places if place.exists()), None)
+
+
+def places_below(path: Path, folders: Sequence[Path]) -> list[Path]:
+    """Returns the absolute paths of `path` in `folders`, without those that are not below the folder.
+
+    >>> places_below(Path("sdxl"), [Path("/models")]), places_below(Path("/etc"), [Path("/models")])
+    ([PosixPath('/models/sdxl')], [])
+    """
+    if ".." in path.parts:
+        return []
+    roots = [folder.absolute() for folder in folders]
+    return [root / path for root in roots if root in (root / path).parents]

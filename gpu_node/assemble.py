@@ -33,7 +33,7 @@ from gpu_node.agent.progress import Progress
 from gpu_node.agent.retry import retry_until
 from gpu_node.agent.trials import Trials
 from gpu_node.cache import ModelCache
-from gpu_node.credentials import Credentials, identity_file, kept_identity
+from gpu_node.credentials import Credentials, identity_folder, kept_identity
 from gpu_node.identity import Hashes
 from gpu_node.library import Library
 from gpu_node.machine import Neighbours, Share
@@ -105,7 +105,7 @@ def assembled(options: NodeOptions, probe: Probe) -> Iterator[Node]:
         meter = parts.enter_context(closing(probe.meter()))
         rules = OwnerRules(options.home, meter, lambda: probe.others_percent(engine.pid))
         allowed = rules.settings
-        announced = Announced(options.farm)
+        announced = Announced(options.farm, is_gateway=bool(options.pin))
         store = parts.enter_context(open_store_client(announced, _bandwidth(allowed), pin=options.pin))
         parts.enter_context(probe.power_limit(allowed.power_watts))
         context = NodeContext(
@@ -165,7 +165,7 @@ def _engine(
         home=options.home,
         pipelines=sorted(pipelines),
         environment=probe.environment,
-        hidden=[identity_file(options.home), *options.key_files],
+        hidden=[identity_folder(options.home), *options.key_files],
         confines=confines,
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,7 +15,7 @@ from gpu_node.system import is_private
 
 
 class Identity(NamedTuple):
-    """What the file `identity` in the home of a node has."""
+    """What the file `credentials/identity` in the home of a node has."""
 
     node: str
     #: URL of the farm that it joined.
@@ -26,8 +27,19 @@ class Identity(NamedTuple):
     pin: str = ""
 
 
+def identity_folder(home: Path) -> Path:
+    """What engines are kept from: a folder stays hidden when a file in it is replaced by another one."""
+    return home / "credentials"
+
+
 def identity_file(home: Path) -> Path:
-    return home / "identity"
+    """Where the identity is; one in the place of earlier versions is moved."""
+    file, earlier = identity_folder(home) / "identity", home / "identity"
+    if earlier.is_file() and not file.exists():
+        with suppress(OSError):
+            file.parent.mkdir(mode=0o700, exist_ok=True)
+            earlier.replace(file)
+    return file
 
 
 def read_identity(home: Path) -> Identity | None:
@@ -52,6 +64,7 @@ def write_identity(home: Path, identity: Identity) -> None:
     """Raises Unavailable."""
     file = identity_file(home)
     try:
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         write_private(file, json.dumps(identity._asdict()) + "\n")
     except OSError as error:
         raise Unavailable(

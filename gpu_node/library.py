@@ -9,7 +9,7 @@ from pathlib import Path
 
 from common.catalog import Catalog, Model, Recipe, file_identity
 from common.fit import runnable
-from common.model_files import EMBEDDINGS, UPSCALERS, find_files
+from common.model_files import EMBEDDINGS, SHIPPED, UPSCALERS, find_files, places_below
 from common.nodes import Card
 from common.shot import InversionUse, UpscalerUse
 from gpu_node.cache import ModelCache
@@ -60,7 +60,8 @@ class Need:
 class Library:
     """Looks for the paths of models, and below folders such as `loras` and `gguf` for those of files, in each
     of `folders`, then among the shipped ones, then by identity in `cache`, for which the farm has `files`
-    (identity to bytes).
+    (identity to bytes). Paths that lead out of the folders are followed only in an `own_catalog`: another
+    farm would learn from them which files this machine has.
     """
 
     def __init__(
@@ -70,8 +71,11 @@ class Library:
         hashes: Hashes,
         cache: ModelCache | None = None,
         files: Mapping[str, int] | None = None,
+        *,
+        own_catalog: bool = False,
     ) -> None:
         self._folders = tuple(folders)
+        self._own_catalog = own_catalog
         self._hashes = hashes
         self.cache = cache
         #: Files in `folders` that are not the catalog's.
@@ -109,7 +113,7 @@ class Library:
             [Path(model.path), *(Path("gguf") / file.path for file in model.gguf.values())] if model else []
         )
         paths += [Path("loras") / lora.path] if lora else []
-        places = [folder / path for folder in self._folders for path in paths]
+        places = [place for path in paths for place in places_below(path, self._folders)]
         try:
             files = [file for place in places for file in (place, *place.rglob("*")) if file.is_file()]
             stats = [(str(file), file.stat()) for file in files]
@@ -248,7 +252,7 @@ class Library:
         self, name: str, path: Path, identity: str | None, verify: Verify, file: str = ""
     ) -> Holding | None:
         """What is at `path` in a folder; else in the cache, with the name `file`, or to be fetched there."""
-        self._wrong -= {folder / path for folder in self._folders}
+        self._wrong -= set(places_below(path, self._folders))
         here = self._find(path)
         problem = ""
         if here is not None:
@@ -271,7 +275,11 @@ class Library:
         return self._find(Path("gguf") / path) or self._cached(identity, path.name)
 
     def _find(self, path: Path) -> Path | None:
-        found = find_files(path, self._folders)
+        if self._own_catalog:
+            found = find_files(path, self._folders)
+        else:
+            places = places_below(path, (*self._folders, SHIPPED))
+            found = next((place for place in places if place.exists()), None)
         return None if found in self._wrong else found
 
     def _cached(self, identity: str | None, file: str = "") -> Path | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,6 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from common.errors import Invalid
 from common.invitations import Invitation, read_invitation
+from common.keys import read_key
 from common.messages import Name
 from common.nodes import LAST_PASS_S, Terms
 
@@ -27,11 +30,21 @@ def name(given: str) -> str:
 
 
 def invitation(given: str) -> Invitation:
-    """Raises BadParameter."""
+    """An invitation as it is, from a file, or as `-` from the standard input. Raises BadParameter."""
     try:
-        return read_invitation(given)
+        return read_invitation(_invitation_text(given))
     except Invalid as error:
         raise typer.BadParameter(str(error)) from None
+
+
+def _invitation_text(given: str) -> str:
+    """Raises Invalid for a file that cannot be read, or that others of the machine can read."""
+    if given == "-":
+        return sys.stdin.readline()
+    with suppress(OSError):  # a line may be longer than names of files
+        if Path(given).is_file():
+            return read_key(Path(given))
+    return given
 
 
 Farm = Annotated[
@@ -47,9 +60,10 @@ Invite = Annotated[
     Any,
     typer.Option(
         "--invite",
-        metavar="LINE",
+        metavar="LINE|FILE|-",
         parser=invitation,
-        help="Invitation that `farm node invite` printed, needed until the node has joined.",
+        help="Invitation that `farm node invite` printed, needed until the node has joined. Other users "
+        "of the machine see LINE among its processes, but not a FILE, or - for the standard input.",
     ),
 ]
 Key = Annotated[

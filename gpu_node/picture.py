@@ -101,7 +101,9 @@ class _Render:
         self._outcomes: list[Outcome] = []
         self._hashes = Hashes(order.home / "hashes.json")
         self._cache = ModelCache(order.cache, 0)
-        self._library = Library(load_catalog(order.catalogs), order.models, self._hashes, self._cache)
+        self._library = Library(
+            load_catalog(order.catalogs), order.models, self._hashes, self._cache, own_catalog=True
+        )
 
     def run(self) -> Rendered:
         loras = [use.name for use in self._shot.loras]
@@ -176,7 +178,7 @@ class _Render:
         (outcome,) = self._outcomes
         if isinstance(outcome, protocol.Failed):
             raise RenderError(outcome.kind, outcome.message)
-        shutil.move(outcome.file, self._order.file)
+        shutil.move(outcome.file_in(engine.spool), self._order.file)
         return Rendered(
             card=card.name,
             recipe=load.recipe,

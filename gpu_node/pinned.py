@@ -6,6 +6,8 @@ import hmac
 import ssl
 from typing import Any, Self
 
+import httpx
+
 from common.certificates import pin_of_der
 from common.errors import Forbidden
 
@@ -17,20 +19,24 @@ class WrongServer(Forbidden):
 class PinnedContext(ssl.SSLContext):
     """Accepts the server whose certificate has this pin, and no other, whoever signed it.
 
-    The handshake has proved that the server has the key. Its name and dates do not count.
+    The handshake has proved that the server has the key. Its name and dates do not count. With `host`, only
+    that one is known by the pin, and others by certificates.
     """
 
-    def __new__(cls, pin: str) -> Self:
+    def __new__(cls, pin: str, host: str = "") -> Self:
         return super().__new__(cls, ssl.PROTOCOL_TLS_CLIENT)
 
-    def __init__(self, pin: str) -> None:
-        self._pin = pin
+    def __init__(self, pin: str, host: str = "") -> None:
+        self._pin, self._host = pin, host
+        self._others = httpx.create_ssl_context() if host else None
         self.check_hostname = False
         self.verify_mode = ssl.CERT_NONE
         self.minimum_version = ssl.TLSVersion.TLSv1_2
 
     def wrap_socket(self, *arguments: Any, **options: Any) -> ssl.SSLSocket:
         """Raises WrongServer, and OSError as the handshake does."""
+        if self._others is not None and options.get("server_hostname") != self._host:
+            return self._others.wrap_socket(*arguments, **options)
         connection = super().wrap_socket(*arguments, **options)
         certificate = connection.getpeercert(binary_form=True) or b""
         if not self._is_right(certificate):

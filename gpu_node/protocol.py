@@ -179,16 +179,18 @@ class Step(ProtocolLine):
 
 
 class Image(ProtocolLine):
-    """One image is encoded in the spool folder."""
+    """One image is encoded in the spool folder, in the file that the shot and its type name."""
 
     event: Literal["image"] = "image"
-    shot_id: str
-    file: Path
+    shot_id: Annotated[str, Field(pattern=r"^[\w-]+$")]
     sha256: str
     size: int
     content_type: Literal["image/png", "image/webp", "image/jpeg"]
     #: Seconds of encoding and writing this file.
     save_s: float
+
+    def file_in(self, spool: Path) -> Path:
+        return spool / f"{self.shot_id}.{self.content_type.removeprefix('image/')}"
 
 
 class Failed(ProtocolLine):

@@ -15,7 +15,7 @@ _LARGEST_FILE = 4 * 2**30
 _SECRET = re.compile(r"(FARM|AWS|SSH|DBUS)_.*|.*(KEY|TOKEN|SECRET|PASSW|CREDENTIAL).*", re.IGNORECASE)
 
 _NEW_MOUNTS, _NEW_USER, _NEW_NETWORK = 0x00020000, 0x10000000, 0x40000000
-_BIND = 4096
+_READ_ONLY, _BIND = 1, 4096
 _NO_NEW_PRIVILEGES = 38
 _CAPABILITIES_V3 = 0x20080522
 
@@ -28,8 +28,9 @@ def clean_environment(variables: Mapping[str, str]) -> dict[str, str]:
 def enter(hidden: Sequence[Path]) -> str:
     """Confine this process for good, while it has a single thread; why that failed, or the empty string.
 
-    It gets a network of its own without any way out, and reads nothing in `hidden` files. It cannot look
-    into processes outside, gains no rights, leaves no memory dumps and writes no huge files.
+    It gets a network of its own without any way out, and reads nothing in `hidden` files and folders. A file
+    comes back to it when another one takes its place; what is in a folder does not. It cannot look into
+    processes outside, gains no rights, leaves no memory dumps and writes no huge files.
     """
     if sys.platform != "linux":
         return f"{sys.platform} confines no program by itself"
@@ -44,9 +45,11 @@ def enter(hidden: Sequence[Path]) -> str:
         return str(error)
     try:
         _map_user(user, group)
-        for file in hidden:
-            if file.exists():
-                _call(libc, "mount", b"/dev/null", os.fsencode(file), None, _BIND, None)
+        for path in hidden:
+            if path.is_dir():
+                _call(libc, "mount", b"tmpfs", os.fsencode(path), b"tmpfs", _READ_ONLY, b"size=4k")
+            elif path.exists():
+                _call(libc, "mount", b"/dev/null", os.fsencode(path), None, _BIND, None)
     except OSError as error:
         return str(error)
     finally:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -34,6 +36,14 @@ def lock(file: IO[Any], *, shared: bool = False) -> None:
 def open_carefully(path: str, flags: int) -> int:
     """An opener for folders into which others may write."""
     return os.open(path, flags | _CAREFUL, 0o644)
+
+
+def read_carefully(file: Path) -> bytes:
+    """A file that an engine has written. Raises OSError for links, and whatever else is no file."""
+    with open(file, "rb", opener=open_carefully) as opened:
+        if not stat.S_ISREG(os.fstat(opened.fileno()).st_mode):
+            raise OSError(errno.EINVAL, "it is no file", str(file))
+        return opened.read()
 
 
 def make_readable(file: IO[Any]) -> None:

@@ -59,7 +59,9 @@ def render(engine: EngineClient, *shots: Shot) -> dict[str, Path]:
     assert isinstance(ask(engine, protocol.Encode(texts=tuple(texts)))[-1], protocol.Encoded)
     heard = ask(engine, render_command(*shots))
     assert not [event for event in heard if isinstance(event, protocol.Failed)]
-    return {event.shot_id: event.file for event in heard if isinstance(event, protocol.Image)}
+    return {
+        event.shot_id: event.file_in(engine.spool) for event in heard if isinstance(event, protocol.Image)
+    }
 
 
 #: Where recipes of small cards keep text encoders while the denoiser works.

@@ -77,7 +77,7 @@ class FarNode:
         kept_identity(home, name, invitation.farm, invitation.pin)
         credentials = Credentials(home, invitation.secret)
         self.farm = Coordinator(invitation.farm, credentials=credentials, pin=invitation.pin)
-        announced = Announced(invitation.farm)
+        announced = Announced(invitation.farm, is_gateway=bool(invitation.pin))
         announced.relay(lambda: self.farm.token)
         self.store: httpx.Client = open_store_client(announced, pin=invitation.pin)
         holdings = Holdings(models=("tiny", "tiny-24")).model_dump()

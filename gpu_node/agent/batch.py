@@ -99,7 +99,7 @@ class Batch:
         self._stopping = context.stopping
         self._joined = joined
         self._active = active
-        self._delivery = Deliverer(context.coordinator, context.store, active)
+        self._delivery = Deliverer(context.coordinator, context.store, active, context.engine.spool)
         self._embeddings = BatchEmbeddings(context.coordinator, context.store, active, context.engine.spool)
         self._session = EngineSession(context.engine, active, self._deliver_or_fail)
         self._shots = shots_of(active.lease)

@@ -10,6 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
@@ -25,6 +26,7 @@ from gpu_node.agent.progress import ActiveBatch
 from gpu_node.agent.retry import pauses, retry_until
 from gpu_node.pinned import PinnedContext
 from gpu_node.protocol import Image
+from gpu_node.system import read_carefully
 
 log = logging.getLogger(__name__)
 
@@ -76,10 +78,14 @@ class Deliverer:
     What is ready at the same moment, such as the images of a pass, shares its calls of the coordinator.
     """
 
-    def __init__(self, coordinator: Coordinator, store: httpx.Client, batch: ActiveBatch) -> None:
+    def __init__(
+        self, coordinator: Coordinator, store: httpx.Client, batch: ActiveBatch, spool: Path
+    ) -> None:
+        """`spool` is the folder of the engine's images, the only files that are uploaded and removed."""
         self._coordinator = coordinator
         self._store = store
         self._batch = batch
+        self._spool = spool
         self._threads = ThreadPoolExecutor(max_workers=_UPLOADS, thread_name_prefix="deliver")
         self._pending: list[Future[None]] = []
         self._ready: SimpleQueue[tuple[Image, RenderFacts] | Report] = SimpleQueue()
@@ -170,7 +176,7 @@ class Deliverer:
             # Such as a picture larger than the farm takes: every node would render it in vain.
             return [self._failed(image.shot_id, "invalid_spec", str(error), rendered.spent)]
         except OSError as error:
-            message = f"cannot read {image.file} ({error.strerror}): check that disk"
+            message = f"cannot read {image.file_in(self._spool)} ({error.strerror}): check that disk"
             return [self._failed(image.shot_id, "disk_full", message, rendered.spent)]
         except (Gone, Abandoned):
             raise
@@ -179,7 +185,7 @@ class Deliverer:
             return []
         finally:
             with suppress(OSError):
-                image.file.unlink(missing_ok=True)
+                image.file_in(self._spool).unlink(missing_ok=True)
         upload_s = time.monotonic() - start
         self._batch.add("upload", upload_s)
         return [self._delivered(image, rendered, grant, upload_s)]
@@ -199,7 +205,7 @@ class Deliverer:
         )
 
     def _upload(self, image: Image, grants: dict[str, Grant]) -> Grant:
-        data = image.file.read_bytes()
+        data = read_carefully(image.file_in(self._spool))
         for pause_s in islice(pauses(), _REFUSALS - 1):
             with suppress(Refused):
                 return self._retry(lambda: self._put(image, data, grants))
@@ -280,9 +286,12 @@ def open_store_client(
 ) -> httpx.Client:
     """For presigned URLs that lead where the farm `announced`, within a `bandwidth`; None: for any.
 
-    `pin`: of a farm that relays. A proxy of the environment is used, but never leads back to this machine.
+    `pin`: of a farm that is a gateway. A proxy of the environment is used, but never leads back to this
+    machine.
     """
-    judge: ssl.SSLContext | bool = PinnedContext(pin) if pin else True
+    judge: ssl.SSLContext | bool = (
+        PinnedContext(pin, announced.farm_host if announced else "") if pin else True
+    )
     local = ("127.0.0.1", "localhost", "[::1]")
     direct = {f"all://{host}": httpx.HTTPTransport(verify=judge) for host in local}
     hooks: dict[str, list[Callable[..., Any]]] = {"request": [], "response": []}

@@ -40,6 +40,7 @@ from gpu_node.agent.announced import upload_headers
 from gpu_node.agent.coordinator_client import Coordinator
 from gpu_node.agent.progress import ActiveBatch
 from gpu_node.protocol import Encoded, Load
+from gpu_node.system import read_carefully
 
 log = logging.getLogger(__name__)
 
@@ -288,7 +289,7 @@ class BatchEmbeddings:
         try:
             answer = self._store.put(
                 grant.url,
-                content=file.read_bytes(),
+                content=read_carefully(file),
                 headers=upload_headers(grant.headers),
                 timeout=_TIMEOUT,
             )
@@ -343,7 +344,7 @@ def _write(file: Path, data: bytes) -> None:
 def _upload_of(file: Path) -> EmbeddingUpload | None:
     """None where nothing was written, such as for a text that is too long."""
     with suppress(OSError):
-        data = file.read_bytes()
+        data = read_carefully(file)
         if 0 < len(data) <= MAX_EMBEDDING:
             return EmbeddingUpload(key=file.stem, sha256=hashlib.sha256(data).hexdigest(), size=len(data))
     return None

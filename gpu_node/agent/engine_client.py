@@ -42,7 +42,7 @@ class EngineClient:
     `home` receives the engine's log, its memory of file hashes and what it compiles; images go to `spool`.
     `pipelines` are the diffusers classes that commands will likely name; `environment` is the engine's beside
     what of this process' holds no credentials. The engine `confines` itself where the system lets it, and
-    then reads nothing in `hidden` files.
+    then reads nothing in `hidden` files and folders.
     """
 
     def __init__(
@@ -125,6 +125,8 @@ class EngineClient:
         self._commands = queue.SimpleQueue()
         self._events = queue.SimpleQueue()
         self._heard_at = time.monotonic()
+        # The engine before it may have put a link there.
+        self._log.unlink(missing_ok=True)
         with self._log.open("w") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "gpu_node.engine", *self._arguments],
@@ -236,7 +238,11 @@ class EngineClient:
         self.kill()
         code = self.exit_code or 0
         how = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
-        last = self._log.read_text(errors="replace").strip().splitlines()[-1:]
+        try:
+            output = system.read_carefully(self._log).decode(errors="replace")
+        except OSError:
+            output = ""
+        last = output.strip().splitlines()[-1:]
         last_output = f"; last output: {last[0]}" if last else ""
         kind = "out_of_memory" if any(words in last_output for words in _OUT_OF_MEMORY) else "engine_died"
         return RenderError(kind, f"the engine {how}{last_output} (log: {self._log})")

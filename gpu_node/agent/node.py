@@ -10,7 +10,6 @@ from dataclasses import asdict, dataclass
 
 from common.errors import FarmError, Gone, NotFound
 from common.messages import CardFacts, Claim, ClaimAnswer, Join, Joined, Lease
-from gpu_node.agent.announced import check_broker
 from gpu_node.agent.batch import Batch, NodeContext
 from gpu_node.agent.heartbeat import HeartbeatThread
 from gpu_node.agent.intake import Intake
@@ -95,7 +94,7 @@ class Node:
         joined = retry_until(self._stopping, lambda: self.context.coordinator.join(self.join))
         if joined is not None:
             if joined.broker_url:
-                check_broker(joined.broker_url)
+                self.context.announced.check_broker(joined.broker_url)
             addresses = retry_until(self._stopping, self.context.coordinator.addresses)
             if addresses is None:
                 return joined

@@ -22,7 +22,7 @@ def main() -> None:
     parser.add_argument("--spool", required=True, type=Path, help="folder for finished images")
     parser.add_argument("--hashes", required=True, type=Path, help="file that remembers file hashes")
     parser.add_argument("--pipeline", action="append", default=[], help="diffusers class to import at once")
-    parser.add_argument("--hide", action="append", default=[], type=Path, help="file that it must not read")
+    parser.add_argument("--hide", action="append", default=[], type=Path, help="what it must not read")
     parser.add_argument("--unconfined", action="store_true", help="keep the rights of the user")
     arguments = parser.parse_args()
     # While there is one thread, and before a line of a library or a byte of a model is read.

@@ -75,7 +75,6 @@ class Saver:
         self._emit(
             protocol.Image(
                 shot_id=shot_id,
-                file=file,
                 sha256=hashlib.sha256(data).hexdigest(),
                 size=len(data),
                 content_type=_TYPES[shot.format],

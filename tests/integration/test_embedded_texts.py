@@ -40,7 +40,7 @@ def drawn(engine: EngineClient, texts: protocol.Encode, *shots: Shot) -> tuple[p
     answer = ask(engine, texts)[-1]
     assert isinstance(answer, protocol.Encoded)
     heard = ask(engine, render_command(*shots))
-    files = {event.shot_id: event.file for event in heard if isinstance(event, protocol.Image)}
+    files = {e.shot_id: e.file_in(engine.spool) for e in heard if isinstance(e, protocol.Image)}
     return answer, [pixels(files[one.id]) for one in shots]
 
 

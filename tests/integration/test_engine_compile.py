@@ -51,7 +51,7 @@ def rendered(engine: EngineClient, *, compiled: bool = False) -> tuple[protocol.
     heard = ask(engine, render_command(SHOT).model_copy(update={"compiled": compiled}))
     (done,) = (event for event in heard if isinstance(event, protocol.Done))
     (image,) = (event for event in heard if isinstance(event, protocol.Image))
-    return done, image.file
+    return done, image.file_in(engine.spool)
 
 
 def programs(home: Path) -> set[Path]:

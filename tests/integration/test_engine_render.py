@@ -71,10 +71,11 @@ def test_an_image_event_tells_the_file_as_it_is(engine: EngineClient, tiny_model
     events = ask(engine, render_command(one))
 
     image = next(event for event in events if isinstance(event, protocol.Image))
-    data = image.file.read_bytes()
+    file = image.file_in(engine.spool)
+    data = file.read_bytes()
     assert (image.shot_id, image.content_type, image.size) == (one.id, "image/webp", len(data))
     assert image.sha256 == hashlib.sha256(data).hexdigest()
-    assert levels(image.file).shape == (64, 48, 3)
+    assert levels(file).shape == (64, 48, 3)
     assert [event.done for event in events if isinstance(event, protocol.Step)] == [1, 2, 3]
 
 

@@ -59,10 +59,10 @@ for line in sys.stdin:
     if len(shots) == 1:
         say(event="done", denoise_s=0.0, decode_s=0.0, peak_bytes=None)
         continue
-    file = pathlib.Path(sys.argv[sys.argv.index("--spool") + 1]) / "late.png"
+    file = pathlib.Path(sys.argv[sys.argv.index("--spool") + 1]) / f"{shots[0]}.png"
     file.write_bytes(b"late")
     say(event="failed", kind="out_of_memory", message="no more memory")
-    say(event="image", shot_id=shots[0], file=str(file), sha256="0" * 64, size=4,
+    say(event="image", shot_id=shots[0], sha256="0" * 64, size=4,
         content_type="image/png", save_s=0.0)
 """
 
@@ -76,7 +76,7 @@ for line in sys.stdin:
         event = "encoded" if command["command"] == "encode" else "completed"
         print(json.dumps({"event": event}), flush=True)
         continue
-    image = {"event": "image", "shot_id": command["shots"][0]["id"], "file": "/nowhere/gone.png",
+    image = {"event": "image", "shot_id": command["shots"][0]["id"],
              "sha256": "0" * 64, "size": 4, "content_type": "image/png", "save_s": 0.0}
     print(json.dumps(image), flush=True)
     print('{"event": "done", "denoise_s": 0.0, "decode_s": 0.0, "peak_bytes": null}', flush=True)

@@ -9,12 +9,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import httpx
 import pytest
 
 from common.certificates import own_certificate, pin_of
 from common.errors import Invalid
 from common.invitations import Invitation, read_invitation
 from common.keys import new_key
+from gpu_node.agent.announced import Announced
 from gpu_node.agent.coordinator_client import Coordinator
 from gpu_node.agent.deliver import open_store_client
 from gpu_node.pinned import PinnedContext, WrongServer
@@ -96,6 +98,24 @@ def test_nothing_is_sent_to_a_server_with_another_key(tmp_path: Path) -> None:
             assert store.put(f"{url}/key", content=b"").is_success
         assert received[0].startswith(b"GET /healthz ")
         assert received[1].startswith(b"PUT /key ")
+
+
+def test_a_store_that_is_not_behind_the_gateway_is_known_by_its_certificate(tmp_path: Path) -> None:
+    certificate = own_certificate(tmp_path / "gateway.pem")
+    pin = pin_of(certificate)
+    with tls_server(certificate) as (url, received):
+        gateway = Announced(url)
+        with open_store_client(gateway, pin=pin) as store:
+            assert store.put(f"{url}/key", content=b"").is_success
+        elsewhere = url.replace("127.0.0.1", "localhost")
+        gateway.announce(elsewhere)
+        received.clear()
+        with (
+            open_store_client(gateway, pin=pin) as store,
+            pytest.raises(httpx.ConnectError, match="certificate"),
+        ):
+            store.put(f"{elsewhere}/key", content=b"picture")
+        assert not any(received)
 
 
 def test_a_key_is_not_checked_behind_a_handshake_with_a_proxy() -> None:

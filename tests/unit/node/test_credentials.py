@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
 from common.errors import Invalid
 from common.invitations import Invitation
-from common.keys import new_key
+from common.keys import new_key, write_private
 from common.node_keys import access_text, has_signed, rotation_text
 from gpu_node.cli import app
-from gpu_node.credentials import Credentials, identity_file, kept_identity, read_identity
+from gpu_node.credentials import Credentials, identity_file, identity_folder, kept_identity, read_identity
+from gpu_node.options import invitation
 
 FARM = "http://192.168.1.10:8080"
 
@@ -30,8 +33,21 @@ def test_a_key_is_made_once_and_only_its_owner_can_read_it(tmp_path: Path) -> No
         read_identity(tmp_path)
 
 
+def test_a_key_of_an_earlier_version_moves_into_the_folder_that_engines_do_not_see(tmp_path: Path) -> None:
+    known = kept_identity(tmp_path, "attic", FARM)
+    earlier = tmp_path / "identity"
+    identity_file(tmp_path).rename(earlier)
+    identity_folder(tmp_path).rmdir()
+
+    assert read_identity(tmp_path) == known
+    assert not earlier.exists()
+    assert [file.name for file in identity_folder(tmp_path).iterdir()] == ["identity"]
+    assert identity_folder(tmp_path).stat().st_mode & 0o777 == 0o700
+
+
 @pytest.mark.parametrize("content", ["", "{}", '{"node": "a", "farm": "b", "key": "nonsense"}', "\x00"])
 def test_a_damaged_key_is_said_with_what_to_do(tmp_path: Path, content: str) -> None:
+    kept_identity(tmp_path, "attic", FARM)
     identity_file(tmp_path).write_text(content)
     with pytest.raises(Invalid, match="`farm-node leave`"):
         read_identity(tmp_path)
@@ -87,6 +103,24 @@ def test_a_node_that_knows_no_farm_asks_for_one(tmp_path: Path) -> None:
     wrong = CliRunner().invoke(app, ["run", "--home", str(tmp_path), "--invite", "nonsense"])
     assert wrong.exit_code == 2
     assert "this is no invitation" in wrong.output
+
+
+@pytest.mark.parametrize("given", ["line", "file", "standard input"])
+def test_an_invitation_need_not_be_among_the_arguments(
+    tmp_path: Path, given: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    invited = Invitation(FARM, "attic", new_key())
+    file = tmp_path / "invitation"
+    write_private(file, f"{invited.text}\n")
+    monkeypatch.setattr("sys.stdin", io.StringIO(f"{invited.text}\nmore"))
+
+    assert invitation({"line": invited.text, "file": str(file), "standard input": "-"}[given]) == invited
+
+    file.chmod(0o644)
+    with pytest.raises(typer.BadParameter, match="chmod 600"):
+        invitation(str(file))
+    with pytest.raises(typer.BadParameter, match="no invitation"):
+        invitation("x" * 1000)
 
 
 def test_an_invitation_says_which_farm_and_which_name() -> None:

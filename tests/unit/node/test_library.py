@@ -75,6 +75,34 @@ def test_the_first_folder_that_has_a_model_wins(folder: Path, tmp_path: Path) ->
     assert found == second
 
 
+@pytest.mark.parametrize("way", ["absolute", "up", "the folder itself"])
+def test_a_farm_learns_nothing_of_files_outside_the_folders(folder: Path, way: str) -> None:
+    outside = folder.parent / "private"
+    outside.mkdir()
+    (outside / "model_index.json").write_text("{}")
+    path = {"absolute": str(outside), "up": "../private", "the folder itself": "."}[way]
+    catalog = catalog_with(None, None)
+    lora = replace(catalog.loras["ana_v2"], path=f"{outside}/model_index.json")
+    served = Catalog(models={"sdxl": replace(catalog.models["sdxl"], path=path)}, loras={"ana_v2": lora})
+    held = library(folder, served)
+
+    assert (held.models(AMPERE), held.loras()) == ([], [])
+    assert (held.model_folder("sdxl"), held.lora_file("ana_v2")) == (None, None)
+    assert (held.stamp("sdxl"), held.stamp("ana_v2")) == (frozenset(), frozenset())
+
+
+def test_absolute_paths_count_in_the_folders_and_in_catalogs_of_the_machine(folder: Path) -> None:
+    catalog = catalog_with(None, None)
+    here = folder / "stabilityai" / "stable-diffusion-xl-base-1.0"
+    named = Catalog(models={"sdxl": replace(catalog.models["sdxl"], path=str(here))}, loras={})
+
+    assert library(folder, named).model_folder("sdxl") == here
+    elsewhere = (folder / "loras",)
+    assert Library(named, elsewhere, Hashes(folder / "h.json")).model_folder("sdxl") is None
+    own = Library(named, elsewhere, Hashes(folder / "h.json"), own_catalog=True)
+    assert own.model_folder("sdxl") == here
+
+
 @pytest.fixture
 def turbo(tmp_path: Path) -> Library:
     """A node that holds the folder of a model of which two recipes need a file more."""

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from common.keys import write_private
 from gpu_node.sandbox import clean_environment
 
 #: Enters the sandbox; tries a connection, the key, ways around, and what an engine needs.
@@ -19,6 +20,7 @@ from pathlib import Path
 from gpu_node import sandbox
 
 key, spool, address = Path(sys.argv[1]), Path(sys.argv[2]), ("127.0.0.1", int(sys.argv[3]))
+folder = spool / "credentials"
 libc = ctypes.CDLL(None, use_errno=True)
 user = os.getuid(), os.getgid()
 
@@ -29,7 +31,7 @@ def fails(act):
         return type(error).__name__
     return ""
 
-told = {"unconfined": sandbox.enter([key, key.with_name("absent")])}
+told = {"unconfined": sandbox.enter([key, key.with_name("absent"), folder])}
 told["connection"] = fails(lambda: socket.create_connection(address, 1).close())
 told["key"] = key.read_text()
 told["unmounted"] = libc.umount2(os.fsencode(key), 2)
@@ -39,6 +41,10 @@ told["parent"] = fails(Path(f"/proc/{os.getppid()}/environ").read_text)
 (spool / "image").write_text("an image")
 # As deep as it likes: what is mounted above stays.
 libc.unshare(0x10020000)
+told["folder unmounted"] = libc.umount2(os.fsencode(folder), 2)
+print("confined", flush=True)
+input()
+told["folder"] = [str(file) for file in folder.iterdir()]
 told["unmounted deeper"], told["key deeper"] = libc.umount2(os.fsencode(key), 2), key.read_text()
 print(json.dumps(told))
 """
@@ -46,11 +52,18 @@ print(json.dumps(told))
 
 def test_a_confined_process_has_no_network_and_no_key_and_gets_neither_back(tmp_path: Path) -> None:
     (tmp_path / "identity").write_text("secret")
+    (tmp_path / "credentials").mkdir()
+    rotated = tmp_path / "credentials" / "identity"
+    write_private(rotated, "secret")
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = str(server.getsockname()[1])
         command = [sys.executable, "-c", PROGRAM, str(tmp_path / "identity"), str(tmp_path), port]
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
-    told = json.loads(done.stdout)
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
+            assert child.stdout is not None
+            assert child.stdout.readline() == "confined\n"
+            # As `farm-node rotate` does, while the engine runs.
+            write_private(rotated, "another secret")
+            told = json.loads(child.communicate("\n")[0])
     if told["unconfined"]:
         pytest.skip(f"this system confines no programs: {told['unconfined']}")
 
@@ -62,6 +75,8 @@ def test_a_confined_process_has_no_network_and_no_key_and_gets_neither_back(tmp_
         "user": True,
         "core": 0,
         "parent": "PermissionError",
+        "folder unmounted": -1,
+        "folder": [],
         "unmounted deeper": -1,
         "key deeper": "",
     }

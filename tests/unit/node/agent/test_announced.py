@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from common.errors import Invalid
-from gpu_node.agent.announced import Announced, ForeignAddress, check_broker, upload_headers
+from gpu_node.agent.announced import Announced, ForeignAddress, upload_headers
 from gpu_node.agent.deliver import open_store_client
 
 #: Addresses for documentation, which count as private, and one of the Internet.
@@ -52,13 +52,45 @@ def test_a_store_is_a_web_address(store: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["filesystem:///tmp", "amqp://host", "sqs://", "memory://", "sentinel://host", ""]
-)
-def test_a_broker_is_a_redis(url: str) -> None:
+    "url",
+    [
+        "filesystem:///tmp", "amqp://host", "sqs://", "memory://", "sentinel://host", "",
+        "redis://8.8.8.8/0;filesystem:///", "redis://8.8.8.8/0;sqla+sqlite:////tmp/x", "redis://a:b;c@8.8.8.8/0",
+        "redis+socket:///run/redis.sock", "redis:///0", "redis://8.8.8.8/0?hostname=127.0.0.1",
+        "redis://8.8.8.8/0?transport=filesystem", "rediss://8.8.8.8/0?ssl_keyfile=/etc/passwd",
+        "redis://8.8.8.8,127.0.0.1/0", "redis://8.8.8.8@127.0.0.1@8.8.8.8/0", "redis://%31%32%37.0.0.1/0",
+        "redis://8.8.8.8/../x", "redis://8.8.8.8:99999/0", "redis://8.8.8.8/0#x", "redis://8.8.8.8/0\n",
+    ],
+)  # fmt: skip
+def test_a_broker_is_one_redis(url: str) -> None:
     with pytest.raises(Invalid, match="redis://"):
-        check_broker(url)
-    check_broker("redis://node:secret@192.168.1.5:6379/0")
-    check_broker("rediss://node:secret@farm.example:6380/0")
+        Announced("http://127.0.0.1:8080").check_broker(url)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://127.0.0.1:6379/0", "redis://node:secret@192.168.1.5:6379/0", "redis://localhost",
+        "rediss://node:secret@[::1]:6380/0?ssl_cert_reqs=required",
+    ],
+)  # fmt: skip
+def test_a_farm_on_the_internet_names_no_broker_in_a_private_network(url: str) -> None:
+    Announced("http://192.168.1.5:8080").check_broker(url)
+    with pytest.raises(Invalid, match="private network"):
+        Announced(INTERNET).check_broker(url)
+    Announced(INTERNET).check_broker("rediss://node:secret@1.1.1.1:6380/0?ssl_cert_reqs=required")
+
+
+def test_a_node_of_a_gateway_takes_no_broker_and_no_store_but_a_public_one() -> None:
+    for farm in (INTERNET, "https://192.168.1.5:8443"):
+        announced = Announced(farm, is_gateway=True)
+        with pytest.raises(Invalid, match="leave this farm"):
+            announced.check_broker("redis://8.8.8.8/0")
+        for store in ("http://1.1.1.1", "https://192.168.1.7", "https://127.0.0.1:9000"):
+            with pytest.raises(Invalid, match="`relay: true`"):
+                announced.announce(store)
+        announced.announce(STORE)
+        called(announced, f"{STORE}/bucket/key")
 
 
 def test_an_upload_has_the_headers_that_a_store_needs() -> None:
