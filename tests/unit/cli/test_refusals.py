@@ -35,6 +35,7 @@ FILES = {
 GIVEN = "--picture 'a mug' --model shotfarm-demo --vary 'red, blue' --for web"
 #: Variables and words as a shell reads them, the exit code, and what is said.
 REFUSED = [
+    ("node invite --name attic", 2, "--owner: name whose card it is"),
     ("import nothing.txt", 2, "nothing.txt: does not exist"),
     ("import .", 2, "is a folder"),
     ("import list.txt --as kohia", 2, "did you mean `kohya`"),
