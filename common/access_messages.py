@@ -63,6 +63,14 @@ class KeyRotation(Message):
     signature: Signature
 
 
+class EndedAccess(Message):
+    """A node that may call no more: `revoked` or `removed`."""
+
+    state: str
+    #: Nodes that joined by the same invitation and still may call. Nobody else can join by it.
+    siblings: tuple[Name, ...] = ()
+
+
 class NewInvitation(Message):
     """POST /v1/invitations: what nodes that join by it are; they cannot say otherwise."""
 

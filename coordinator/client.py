@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlencode
 
-from common.access_messages import IssuedInvitation, NewInvitation
+from common.access_messages import EndedAccess, IssuedInvitation, NewInvitation
 from common.bill import Bill, Thanks
 from common.client.calls import SUBMIT_TIMEOUT_S, quoted
 from common.client.farm import SyncFarm
@@ -20,7 +20,6 @@ from common.key_messages import (
     Rotation,
     SignInLink,
 )
-from common.messages import Ack
 from common.views import (
     AcceptedShot,
     BacklogView,
@@ -169,10 +168,10 @@ class FarmClient(SyncFarm):
     def invite_node(self, new: NewInvitation) -> IssuedInvitation:
         return self.post(IssuedInvitation, "/v1/invitations", new)
 
-    def revoke_node(self, name: str, reason: str = "", *, remove: bool = False) -> Ack:
+    def revoke_node(self, name: str, reason: str = "", *, remove: bool = False) -> EndedAccess:
         """End the access of a node for good; with `remove`, take it off the list, too."""
         verb = "remove" if remove else "revoke"
-        return self.post(Ack, f"/v1/nodes/{quoted(name)}/{verb}", NodeWish(reason=reason))
+        return self.post(EndedAccess, f"/v1/nodes/{quoted(name)}/{verb}", NodeWish(reason=reason))
 
     def backlog(self) -> BacklogView:
         return self.get(BacklogView, "/v1/backlog")

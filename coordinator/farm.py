@@ -16,7 +16,7 @@ from importlib.metadata import version
 from typing import TypeVar
 from urllib.parse import urlsplit
 
-from common.access_messages import Admission, IssuedInvitation, KeyRotation, NewInvitation
+from common.access_messages import Admission, EndedAccess, IssuedInvitation, KeyRotation, NewInvitation
 from common.celeryapp import Publisher
 from common.certificates import own_certificate, pin_of
 from common.errors import Conflict, Gone, Invalid, NotFound, Unauthorised, Unavailable
@@ -87,7 +87,7 @@ from coordinator.embeddings import SharedEmbeddings
 from coordinator.explain.wording import misfits
 from coordinator.farm_catalog import FarmCatalog
 from coordinator.keyring import Keyring, offered_key, settings_view
-from coordinator.ledger import Act, BrokerAccount, JoinedNode, Ledger, Repeatable, Reported, StoredKey
+from coordinator.ledger import Act, JoinedNode, Ledger, Repeatable, Reported, StoredKey
 from coordinator.metrics import FarmCollector
 from coordinator.node_access import NodeAccess
 from coordinator.own_catalog import OwnCatalog
@@ -163,7 +163,7 @@ class Farm:
         lanes = None if self.keyring.is_open else self.settings.node_lanes
         node = self.ledger.nodes.join(join, owned_lanes=lanes, broker_digest=digest)
         self.claims.joined(node.node_id, takes_tickets=takes_tickets)
-        broker_url = self._broker_url(node, password, digest)
+        broker_url = self._broker_url(node.node_id, password if takes_tickets else "")
         self.dispatcher.wake()
         return Joined(
             node_id=node.node_id,
@@ -176,13 +176,11 @@ class Farm:
             catalog_version=self.farm_catalog.version,
         )
 
-    def _broker_url(self, node: JoinedNode, password: str, digest: str) -> str:
-        if not digest:
-            self.broker_users.drop(node.node_id)
+    def _broker_url(self, node_id: str, password: str) -> str:
+        if not password:
+            self.broker_users.drop(node_id)
             return ""
-        return self.broker_users.admit(
-            BrokerAccount(node.node_id, node.lanes, node.vram_class, digest), password
-        )
+        return self.broker_users.admit(node_id, password)
 
     async def park(self, node_id: str, park: Park, hung_up: Callable[[], Awaitable[object]]) -> ParkAnswer:
         """Raises as `Claims.park` and a heartbeat do."""
@@ -237,11 +235,12 @@ class Farm:
         pin = "" if certified else pin_of(own_certificate(self.settings.gateway_certificate))
         return Invitation(self.settings.gateway_url, name, new_key(), pin)
 
-    def revoke_node(self, node_id: str, reason: str, act: Act, *, remove: bool) -> Ack:
+    def revoke_node(self, node_id: str, reason: str, act: Act, *, remove: bool) -> EndedAccess:
         """Raises as `Nodes.revoke` does."""
-        (self.ledger.nodes.remove if remove else self.ledger.nodes.revoke)(node_id, reason, act=act)
+        end = self.ledger.nodes.remove if remove else self.ledger.nodes.revoke
+        siblings = end(node_id, reason, act=act)
         self._end_access(node_id)
-        return Ack(state="removed" if remove else "revoked")
+        return EndedAccess(state="removed" if remove else "revoked", siblings=siblings)
 
     def addresses(self, *, gateway: bool = False) -> Addresses:
         """Where nodes connect to; by the `gateway` to no broker, nor to a store whose calls it relays."""

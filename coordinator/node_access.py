@@ -51,6 +51,8 @@ class NodeAccess:
     _tokens: dict[str, _Token] = field(default_factory=dict)
     #: Digests of its tokens by node, the oldest first.
     _of_node: dict[str, list[str]] = field(default_factory=dict)
+    #: How often the access of a node was ended.
+    _endings: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def challenge(self) -> Challenge:
@@ -69,8 +71,14 @@ class NodeAccess:
             raise Unauthorised("the invitation does not belong to this request: copy the whole line")
         self._answer_once(request.challenge, ends_at)
         invitation = None if shown is None else shown.public_key
-        self.admit(Introduction(request.node, request.public_key, invitation, owned=self._owns(invitation)))
-        return self._token(request.node)
+        one = Introduction(request.node, request.public_key, invitation, owned=self._owns(invitation))
+        access = None
+        while access is None:
+            before = self._endings
+            self.admit(one)
+            # The key may have ended meanwhile, and `forget` have come too early for this token.
+            access = self._token(request.node, before)
+        return access
 
     def caller(self, token: str) -> Caller:
         """The node with this token. Raises Unauthorised, after which it has to prove again who it is."""
@@ -82,6 +90,7 @@ class NodeAccess:
     def forget(self, node: str) -> None:
         """Let no token of a node be valid any more."""
         with self._lock:
+            self._endings += 1
             for digest in self._of_node.pop(node, ()):
                 self._tokens.pop(digest, None)
 
@@ -89,9 +98,12 @@ class NodeAccess:
         by_key = self.node_key is not None and invitation == NodeKey.of_secret(self.node_key).public
         return self.is_open or by_key
 
-    def _token(self, node: str) -> Access:
+    def _token(self, node: str, endings: int) -> Access | None:
+        """A token for a node; None if the access of any has ended since there were so many `endings`."""
         token = TOKEN_PREFIX + secrets.token_urlsafe(32)
         with self._lock:
+            if self._endings != endings:
+                return None
             mine = self._of_node.setdefault(node, [])
             mine.append(_digest(token))
             for digest in mine[:-_TOKENS_OF_NODE]:

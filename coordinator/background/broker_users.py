@@ -13,7 +13,7 @@ from hashlib import sha256
 from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 from common.celeryapp import Publisher
-from common.errors import Misconfigured, Unavailable
+from common.errors import Conflict, Misconfigured, Unavailable
 from common.nodes import queue_name
 from common.settings import Settings
 from coordinator.ledger import BrokerAccount
@@ -27,10 +27,13 @@ _SETINFO = "+client|setinfo"
 
 
 class BrokerUsers:
-    """Thread-safe. `accounts` returns the nodes that may take tickets."""
+    """Thread-safe. `accounts` returns the nodes that may take tickets: the one of a name, or all for None."""
 
     def __init__(
-        self, publisher: Publisher, settings: Settings, accounts: Callable[[], Iterable[BrokerAccount]]
+        self,
+        publisher: Publisher,
+        settings: Settings,
+        accounts: Callable[[str | None], Iterable[BrokerAccount]],
     ) -> None:
         self._publisher = publisher
         self._settings = settings
@@ -50,7 +53,7 @@ class BrokerUsers:
         if self._complete and self._publisher.has_user(self._mark):
             return
         with self._lock:
-            accounts = {self.name(one.node_id): one for one in self._accounts()}
+            accounts = {self.name(one.node_id): one for one in self._accounts(None)}
             for user in self._publisher.users():
                 mine = user == _SHARED_USER or user.startswith(f"{self._mark}.")
                 if mine and user not in accounts:
@@ -60,13 +63,17 @@ class BrokerUsers:
             self._publisher.define_user(self._mark, ["off"])
             self._complete = True
 
-    def admit(self, account: BrokerAccount, password: str) -> str:
-        """The redis:// URL for a node that has joined, at the advertised address. Raises Misconfigured."""
+    def admit(self, node_id: str, password: str) -> str:
+        """The redis:// URL for a node that has joined with this password, at the advertised address.
+
+        Raises Misconfigured, Conflict if its access has ended since, or another process has joined.
+        """
         with self._changing():
+            account = self._account(node_id, password)
             # Ends connections of an earlier join.
-            self._publisher.drop_user(self.name(account.node_id))
+            self._publisher.drop_user(self.name(node_id))
             self._define(account)
-        place = f"{self.name(account.node_id)}:{password}@{self.place}"
+        place = f"{self.name(node_id)}:{password}@{self.place}"
         return urlunsplit(self._public._replace(netloc=place))
 
     def drop(self, node_id: str) -> None:
@@ -88,8 +95,20 @@ class BrokerUsers:
         """What fails because the broker does not answer is done by the next `define`."""
         with self._lock, suppress(Unavailable):
             before, self._complete = self._complete, False
-            yield
+            try:
+                yield
+            except Conflict:  # before anything was changed
+                self._complete = before
+                raise
             self._complete = before
+
+    def _account(self, node_id: str, password: str) -> BrokerAccount:
+        """As the ledger says now: `drop` may have come between the join and this. Raises Conflict."""
+        digest = sha256(password.encode()).hexdigest()
+        for account in self._accounts(node_id):
+            if account.digest == digest:
+                return account
+        raise Conflict(f"node {node_id} has joined again, or its access has ended: start it again")
 
     def _define(self, account: BrokerAccount) -> None:
         """Selectors keep SADD, by which a worker declares its queue, off the queues themselves (Redis 7)."""

@@ -23,3 +23,7 @@ class Bucket:
             return (1 - self.left) * self.period_s / self.size
         self.left -= 1
         return 0.0
+
+    def give_back(self) -> None:
+        """Undo one `take`."""
+        self.left = min(self.size, self.left + 1)

@@ -258,7 +258,8 @@ def revoke_command(
     """End the access of a node for good: its batch returns to the backlog, its key is never valid again.
 
     No other key can join under its name until `farm node remove`. Whoever has the node key of the farm can
-    join under another name: replace that key, too, if the node had it.
+    join under another name: replace that key, too, if the node had it. Nobody else can join by the invitation
+    of the node; those that have joined by it stay, and are named.
 
     Example: `farm node revoke attic --reason stolen`
     """
@@ -284,6 +285,11 @@ def _end(name: str, reason: str, settings: options.SettingsFile, as_json: bool, 
         print_json(ended)
     else:
         out.say(f"node {known} is {ended.state}: its key is not valid any more")
+        if ended.siblings:
+            names = ", ".join(ended.siblings)
+            out.say(
+                f"by the same invitation joined {names}, which may work on: revoke those of the same owner"
+            )
 
 
 def words_of_nodes(nodes: Sequence[NodeView]) -> set[str]:

@@ -48,17 +48,29 @@ class Admissions:
         digest = sha256(token.encode()).digest()
         known = self._known.get(digest)
         if known is None or now - known.at > fresh_s:
-            self._known.pop(digest, None)
-            known = _Known(await self._asked(authorization, network, now), now)
+            asked = self._asked(authorization, network, now) if known is None else self._told(authorization)
+            try:
+                known = _Known(await asked, now)
+            except Unauthorised:
+                self._known.pop(digest, None)
+                raise
             self._known.put(digest, known)
         return known.admission
 
     async def _asked(self, authorization: str, network: str, now: float) -> Admission:
+        """Of a token that is not known, which counts as refused until the coordinator says otherwise.
+
+        So an address has no more questions open than it may send wrong tokens, however many it sends at once.
+        """
+        self.refusals.take(network, now)
         try:
-            return await self._told(authorization)
-        except Unauthorised:
-            self.refusals.take(network, now)
+            admission = await self._told(authorization)
+        except FarmError as error:
+            if not isinstance(error, Unauthorised):
+                self.refusals.give_back(network)
             raise
+        self.refusals.give_back(network)
+        return admission
 
     async def _told(self, authorization: str) -> Admission:
         content = b""

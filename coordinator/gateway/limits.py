@@ -84,6 +84,11 @@ class Rates:
         if (wait_s := bucket.take(now)) > 0:
             raise TooMany(f"too many {self.what}: call again later", wait_s)
 
+    def give_back(self, name: str) -> None:
+        """Undo one `take`."""
+        if name in self._buckets:
+            self._buckets[name].give_back()
+
 
 @dataclass(slots=True)
 class AtOnce:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from common.messages import Ack
+from common.access_messages import EndedAccess
 from common.scopes import Caller
 from common.states import NodeState
 from common.views import Deleted, Deletion, NodeView, NodeWish, Who
@@ -82,14 +82,15 @@ def forget(node_id: str, farm: TheFarm, act: TheAct) -> NodeView:
 
 
 @router.post("/{node_id}/revoke", dependencies=[allow("operate")])
-def revoke(node_id: str, farm: TheFarm, act: TheAct, wish: NodeWish = _NONE) -> Ack:
+def revoke(node_id: str, farm: TheFarm, act: TheAct, wish: NodeWish = _NONE) -> EndedAccess:
     """Return the batch to the backlog and end the access of the node; neither its key nor another one can
-    join under its name. 409: it is revoked already."""
+    join under its name, and nobody by its invitation. Returns which nodes joined by that one, too, and still
+    may call. 409: it is revoked already."""
     return farm.revoke_node(node_id, wish.reason, act, remove=False)
 
 
 @router.post("/{node_id}/remove", dependencies=[allow("operate")])
-def remove(node_id: str, farm: TheFarm, act: TheAct, wish: NodeWish = _NONE) -> Ack:
+def remove(node_id: str, farm: TheFarm, act: TheAct, wish: NodeWish = _NONE) -> EndedAccess:
     """As `revoke`, and take the node off the list: another key may join under its name."""
     return farm.revoke_node(node_id, wish.reason, act, remove=True)
 

@@ -197,10 +197,24 @@ def _end(write: Write, public_key: str, ending: str) -> None:
     write.connection.execute(which.values(ended_at=write.now, ending=ending))
 
 
-def end_keys(write: Write, node_id: str, ending: str) -> None:
+def end_invitations(write: Write, node_id: str) -> tuple[str, ...]:
+    """Let nobody else join by an invitation by which a node joined.
+
+    Returns the names of the nodes that joined by it, too, and have a key that is valid.
+    """
+    # Who had the name before it was removed may be another.
+    mine = identities.c.node == node_id, identities.c.ending != "removed"
+    shown = select(identities.c.invitation).where(*mine, identities.c.invitation.is_not(None))
+    ended = update(invitations).where(invitations.c.public_key.in_(shown), invitations.c.uses_left > 0)
+    write.connection.execute(ended.values(uses_left=0))
+    others = identities.c.node != node_id, identities.c.ended_at.is_(None), identities.c.invitation.in_(shown)
+    return tuple(write.connection.scalars(select(identities.c.node).where(*others).order_by("node")))
+
+
+def end_keys(write: Write, node_id: str, ending: str) -> bool:
     """End the key of a node for good; `removed` frees the name of a revoked one, too.
 
-    Raises Conflict if it is revoked already.
+    Returns whether it ever had one. Raises Conflict if it is revoked already.
     """
     rows = write.connection.execute(select(identities).where(identities.c.node == node_id)).all()
     if ending == "revoked" and any(row.ending == "revoked" for row in rows):
@@ -208,12 +222,12 @@ def end_keys(write: Write, node_id: str, ending: str) -> None:
     for row in rows:
         if row.ended_at is None or (row.ending == "revoked" and ending == "removed"):
             _end(write, row.public_key, ending)
+    return bool(rows)
 
 
 def must_be_valid(connection: Connection, node_id: str) -> None:
     """Raises Conflict for a node that was revoked or removed."""
-    rows = connection.execute(select(identities).where(identities.c.node == node_id)).all()
-    if rows and all(row.ended_at is not None for row in rows):
+    if _valid_identity(connection, node_id) is None and _had_key(connection, node_id):
         raise Conflict(f"node {node_id} was revoked: invite it again after `farm node remove {node_id}`")
 
 
@@ -223,12 +237,20 @@ def _valid_identity(connection: Connection, node_id: str) -> Row[Any] | None:
     return connection.execute(select(identities).where(*valid)).one_or_none()
 
 
+def _had_key(connection: Connection, node_id: str) -> bool:
+    any_key = select(identities.c.public_key).where(identities.c.node == node_id).limit(1)
+    return connection.scalar(any_key) is not None
+
+
 def as_granted(connection: Connection, join: Join, owned_lanes: Collection[str] | None) -> Join:
     """What a node is: as its invitation says, or as an owned node says, which may serve `owned_lanes`.
 
-    None: all. Raises Forbidden for other lanes.
+    None: all, on a farm without keys, which alone lets in who never had one. Raises Forbidden for other
+    lanes, and without a valid key: it may have ended since the call was let in.
     """
     known = _valid_identity(connection, join.name)
+    if known is None and (owned_lanes is not None or _had_key(connection, join.name)):
+        raise Forbidden(f"node {join.name} has no key that is valid: let it join by an invitation")
     if known is not None and known.lanes is not None:
         granted = {"owner": known.owner, "lanes": tuple(known.lanes), "terms": known.terms}
         return join.model_copy(update=granted)

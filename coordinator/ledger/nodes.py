@@ -22,7 +22,7 @@ from coordinator.ledger.discards import discard, images_of
 from coordinator.ledger.endings import end_held
 from coordinator.ledger.fleet import members, served_lanes
 from coordinator.ledger.heartbeats import answer_heartbeats, answer_listeners
-from coordinator.ledger.identities import as_granted, end_keys, must_be_valid
+from coordinator.ledger.identities import as_granted, end_invitations, end_keys, must_be_valid
 from coordinator.ledger.measurements import memory_views, note_trials
 from coordinator.ledger.node_rows import hear, node_row, record
 from coordinator.ledger.node_views import node_readings, node_views
@@ -58,8 +58,9 @@ class Nodes:
         """Begin a new incarnation of a node, whose broker user has a password of this SHA-256.
 
         It has the owner, lanes and terms of its invitation; an owned node says them, but serves no others
-        than `owned_lanes` (None: all), and no node those whose prompts it may not see. Raises Forbidden for
-        these, Conflict if another process has taken its name since.
+        than `owned_lanes` (None: all, on a farm without keys), and no node those whose prompts it may not
+        see. Raises Forbidden for these and for a node whose key has ended, Conflict if another process has
+        taken its name since.
         """
         with self.transactions.write() as write:
             granted = as_granted(write.connection, join, owned_lanes)
@@ -137,27 +138,32 @@ class Nodes:
                 _leave(write, self.rules, node_id)
                 record(write, node_id, broker_digest="")
 
-    def revoke(self, node_id: str, reason: str = "", *, act: Act | None = None) -> None:
-        """Reclaim the batch of a node, and let neither its key nor its name join again.
+    def revoke(self, node_id: str, reason: str = "", *, act: Act | None = None) -> tuple[str, ...]:
+        """Reclaim the batch of a node, and let neither its key nor its name nor its invitation join again.
 
-        Raises Conflict if it is revoked already.
+        Returns the names of the nodes that joined by the same invitation and still may call. Raises Conflict
+        if it is revoked already.
         """
         with self.transactions.write(act) as write:
-            _revoke(write, self.rules, node_id, "revoked", reason)
+            return _revoke(write, self.rules, node_id, "revoked", reason)
 
-    def remove(self, node_id: str, reason: str = "", *, act: Act | None = None) -> None:
+    def remove(self, node_id: str, reason: str = "", *, act: Act | None = None) -> tuple[str, ...]:
         """As `revoke`, and take it off the list; another key may have its name then."""
         with self.transactions.write(act) as write:
-            _revoke(write, self.rules, node_id, "removed", reason)
-            state = NodeState(node_row(write.connection, node_id).state)
-            if state is not NodeState.FORGOTTEN:
-                move_node(write, node_id, state, NodeEvent.FORGOTTEN)
+            siblings = _revoke(write, self.rules, node_id, "removed", reason)
+            with suppress(NotFound):  # it may have had access and never joined
+                state = NodeState(node_row(write.connection, node_id).state)
+                if state is not NodeState.FORGOTTEN:
+                    move_node(write, node_id, state, NodeEvent.FORGOTTEN)
+            return siblings
 
-    def broker_accounts(self) -> list[BrokerAccount]:
-        """What nodes may take from the broker."""
+    def broker_accounts(self, node_id: str | None = None) -> list[BrokerAccount]:
+        """What nodes may take from the broker: one, or all."""
         facts = nodes.c.lanes, nodes.c.owner, nodes.c.terms
         columns = nodes.c.id, *facts, nodes.c.vram_class, nodes.c.broker_digest
         query: Select[Any] = select(*columns).where(nodes.c.broker_digest != "")
+        if node_id is not None:
+            query = query.where(nodes.c.id == node_id)
         with self.transactions.read() as connection:
             return [
                 BrokerAccount(row.id, served_lanes(row, self.rules.lanes), row.vram_class, row.broker_digest)
@@ -273,14 +279,22 @@ def _leave(write: Write, rules: Rules, node_id: str) -> None:
         move_node(write, node_id, NodeState.READY, NodeEvent.LEFT, **ended)
 
 
-def _revoke(write: Write, rules: Rules, node_id: str, ending: str, reason: str) -> None:
-    node_row(write.connection, node_id)
-    end_keys(write, node_id, ending)
+def _revoke(write: Write, rules: Rules, node_id: str, ending: str, reason: str) -> tuple[str, ...]:
+    """Returns the other nodes of its invitation."""
+    siblings = end_invitations(write, node_id)
+    had_access = end_keys(write, node_id, ending)
+    try:
+        node_row(write.connection, node_id)
+    except NotFound:
+        if had_access:  # and never joined
+            return siblings
+        raise
     end_held(write, rules, node_id, BatchEvent.RELEASED)
     state = NodeState(node_row(write.connection, node_id).state)
     decision = _decision(ending, "operator", reason)
     whose = {"reason": decision, "decided_by": "operator", "drained": decision, "broker_digest": ""}
     move_node(write, node_id, state, NodeEvent.REVOKED, detail=decision, **whose)
+    return siblings
 
 
 def _test_or_confine(write: Write, rules: Rules, node: Row[Any], who: Who) -> None:

@@ -13,7 +13,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from common.celeryapp import Publisher
-from common.errors import Unavailable
+from common.errors import Conflict, Unavailable
 from common.settings import Keys, Settings
 from coordinator.background.broker_users import BrokerUsers
 from coordinator.ledger import BrokerAccount
@@ -85,12 +85,14 @@ def publisher(own_valkey: ValkeyServer) -> Iterator[Publisher]:
 
 def users_of(publisher: Publisher, broker_url: str, *accounts: BrokerAccount, **settings: str) -> BrokerUsers:
     given = Settings(broker_url=broker_url, keys=Keys(ticket=SecretStr("secret")), **settings)
-    return BrokerUsers(publisher, given, lambda: accounts)
+    return BrokerUsers(
+        publisher, given, lambda node_id: [one for one in accounts if node_id in (None, one.node_id)]
+    )
 
 
 @pytest.fixture
 def node_url(publisher: Publisher, own_valkey: ValkeyServer) -> str:
-    return users_of(publisher, own_valkey.url).admit(ACCOUNT, PASSWORD)
+    return users_of(publisher, own_valkey.url, ACCOUNT).admit("node-1", PASSWORD)
 
 
 def test_the_nodes_user_takes_tickets(own_valkey: ValkeyServer, node_url: str):
@@ -133,8 +135,8 @@ def test_the_nodes_user_may_do_nothing_else(node_url: str, command: tuple[str, .
 
 
 def test_the_nodes_url_carries_the_advertised_address(publisher: Publisher, own_valkey: ValkeyServer):
-    users = users_of(publisher, own_valkey.url, public_broker_url="redis://farm.example:6379/0")
-    url = users.admit(ACCOUNT, PASSWORD)
+    users = users_of(publisher, own_valkey.url, ACCOUNT, public_broker_url="redis://farm.example:6379/0")
+    url = users.admit("node-1", PASSWORD)
     assert url == f"redis://{users.name('node-1')}:{PASSWORD}@farm.example:6379/0"
 
 
@@ -149,9 +151,8 @@ def may_take(url: str) -> bool:
 def test_a_node_that_is_dropped_takes_no_ticket_even_if_it_is_connected(
     publisher: Publisher, own_valkey: ValkeyServer
 ):
-    users = users_of(publisher, own_valkey.url)
-    url = users.admit(ACCOUNT, PASSWORD)
-    other = users.admit(ACCOUNT._replace(node_id="node-2"), PASSWORD)
+    users = users_of(publisher, own_valkey.url, ACCOUNT, ACCOUNT._replace(node_id="node-2"))
+    url, other = users.admit("node-1", PASSWORD), users.admit("node-2", PASSWORD)
     with redis.Redis.from_url(url, retry=Retry(NoBackoff(), 0)) as connected:
         assert connected.llen(QUEUE) == 0
         users.drop("node-1")
@@ -161,11 +162,22 @@ def test_a_node_that_is_dropped_takes_no_ticket_even_if_it_is_connected(
     assert may_take(other)
 
 
+@pytest.mark.parametrize("now", [(), (ACCOUNT._replace(digest="0" * 64),)], ids=["ended", "joined again"])
+def test_a_join_that_is_overtaken_gets_no_user(
+    publisher: Publisher, own_valkey: ValkeyServer, now: tuple[BrokerAccount, ...]
+):
+    users = users_of(publisher, own_valkey.url, *now)
+    users.drop("node-1")
+    with pytest.raises(Conflict, match="node-1 has joined again, or its access has ended"):
+        users.admit("node-1", PASSWORD)
+    assert users.name("node-1") not in publisher.users()
+
+
 def test_a_broker_that_lost_its_users_gets_those_of_the_ledger_back_and_no_others(
     publisher: Publisher, own_valkey: ValkeyServer
 ):
     users = users_of(publisher, own_valkey.url, ACCOUNT)
-    url = users.admit(ACCOUNT, PASSWORD)
+    url = users.admit("node-1", PASSWORD)
     own_valkey.kill()
     own_valkey.start()
     assert not may_take(url)

@@ -19,7 +19,7 @@ from common.keys import TicketSigner
 from common.messages import Claim, Heartbeat, HeartbeatAnswer, Join, Joined, Listen
 from coordinator.ledger import ledger
 from coordinator.ledger.batches import Batches
-from tests.farm import DEADLINE_S, QUICK, RunningFarm, ScriptedNode, card, running_farm, until
+from tests.farm import DEADLINE_S, QUICK, RunningFarm, ScriptedNode, card, key_of, proof, running_farm, until
 from tests.http_connection import Answer, HttpConnection
 from tests.integration.api.calls import submit
 from tests.servers import ValkeyServer
@@ -52,8 +52,9 @@ class ParkedNode:
     """A node whose claim is held; it speaks over another connection meanwhile, as `farm-node` does."""
 
     def __init__(self, farm: RunningFarm, name: str) -> None:
-        # Proofs of so many would take as long as a lease.
-        token = farm.farm.node_access._token(name).token
+        # Proofs of so many over HTTP would take as long as a lease.
+        door = farm.farm.node_access
+        token = door.give(proof(door.challenge().challenge, name, key_of(name))).token
         self._held, self.http = (HttpConnection(farm.url, token) for _ in range(2))
         self._name = name
         self.joined: Joined

@@ -141,6 +141,35 @@ def test_a_node_that_is_forgotten_has_no_token(door: Door) -> None:
     assert door.access.caller(other).node == "rack-2"
 
 
+def test_a_node_whose_key_ends_while_it_proves_gets_no_token() -> None:
+    ended: list[str] = []
+
+    def admit(one: Introduction) -> None:
+        if one.node in ended:
+            raise Forbidden(f"node {one.node} was revoked")
+        ended.append(one.node)
+        access.forget(one.node)
+
+    access = NodeAccess(admit, "node-key")
+    with pytest.raises(Forbidden, match="rack-1 was revoked"):
+        access.give(proof(access.challenge().challenge, "rack-1", key_of("rack-1")))
+    assert not access._tokens
+
+
+def test_the_end_of_another_key_stands_in_nobodys_way() -> None:
+    heard: list[str] = []
+
+    def admit(one: Introduction) -> None:
+        heard.append(one.node)
+        if len(heard) == 1:
+            access.forget("rack-2")
+
+    access = NodeAccess(admit, "node-key")
+    given = access.give(proof(access.challenge().challenge, "rack-1", key_of("rack-1")))
+    assert access.caller(given.token).node == "rack-1"
+    assert heard == ["rack-1", "rack-1"]
+
+
 def test_a_node_has_no_more_than_eight_tokens(door: Door) -> None:
     tokens = [door.access.give(door.prove()).token for _ in range(9)]
     with pytest.raises(Unauthorised):

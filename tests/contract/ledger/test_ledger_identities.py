@@ -143,6 +143,28 @@ def test_the_end_of_a_key_ends_the_lease_and_outlives_rejoining_and_renaming(ben
         bench.ledger.nodes.resume("attic")
 
 
+@pytest.mark.parametrize("how", ["revoked", "removed", "left"])
+def test_a_join_that_was_let_in_before_the_end_of_the_key_is_refused(bench: Bench, how: str) -> None:
+    invite(bench, name="attic", owner="ana")
+    invited(bench, "attic", A)
+    bench.join("attic", broker_digest="d" * 64)
+    nodes = bench.ledger.nodes
+    {"revoked": nodes.revoke, "removed": nodes.remove, "left": nodes.leave_for_good}[how]("attic")
+
+    for owned_lanes in (None, ("public",)):
+        with pytest.raises(Forbidden, match="attic has no key that is valid"):
+            bench.join("attic", terms="owned", owned_lanes=owned_lanes, broker_digest="d" * 64)
+
+    assert [node.state for node in nodes.views()] in ([], ["offline"])
+    assert nodes.broker_accounts() == []
+
+
+def test_whoever_never_had_a_key_joins_a_farm_without_keys_alone(bench: Bench) -> None:
+    with pytest.raises(Forbidden, match="rack has no key that is valid"):
+        bench.join("rack", owned_lanes=("public",))
+    bench.join("rack")
+
+
 def test_the_name_of_a_revoked_node_is_nobodys_until_it_is_removed(bench: Bench) -> None:
     owned(bench, "rack", A)
     bench.join("rack")
@@ -161,6 +183,43 @@ def test_the_name_of_a_revoked_node_is_nobodys_until_it_is_removed(bench: Bench)
     assert (view(bench, "rack").state, view(bench, "rack").reason) == ("ready", "")
     with pytest.raises(NotFound):
         bench.ledger.nodes.revoke("nobody")
+
+
+@pytest.mark.parametrize(
+    ("before", "how"), [("joined", "revoked"), ("left", "removed"), ("rotated", "revoked")]
+)
+def test_the_end_of_a_node_is_the_end_of_its_invitation_and_names_its_siblings(
+    bench: Bench, before: str, how: str
+) -> None:
+    invite(bench, uses=9)
+    invite(bench, OTHER, uses=2)
+    for name, key, invitation in (("attic", A, INVITED), ("den", B, INVITED), ("cellar", C, OTHER)):
+        invited(bench, name, key, invitation)
+        bench.join(name)
+    if before == "left":
+        bench.ledger.nodes.leave_for_good("attic")
+    if before == "rotated":
+        bench.ledger.identities.rotate("attic", "1" * 64)
+    end = bench.ledger.nodes.revoke if how == "revoked" else bench.ledger.nodes.remove
+
+    assert end("attic") == ("den",)
+
+    with pytest.raises(Forbidden, match="this invitation has been used"):
+        invited(bench, "another", "2" * 64)
+    invited(bench, "den", B)
+    invited(bench, "garage", "3" * 64, OTHER)
+    assert end("den") == ()
+
+
+def test_who_had_access_and_never_joined_can_be_revoked(bench: Bench) -> None:
+    invite(bench, uses=2)
+    invited(bench, "attic", A)
+    bench.ledger.nodes.revoke("attic")
+    with pytest.raises(Forbidden, match="attic was revoked"):
+        invited(bench, "attic", A)
+    bench.ledger.nodes.remove("attic")
+    assert bench.ledger.nodes.views() == []
+    owned(bench, "attic", B)
 
 
 def test_a_rotated_key_is_the_same_node_with_the_same_grants(bench: Bench) -> None:
@@ -208,3 +267,5 @@ def test_what_nodes_may_take_from_the_broker_is_told_without_their_passwords(ben
     bench.join("without")
     (account,) = bench.ledger.nodes.broker_accounts()
     assert account == ("rack", ("public", "studio"), 8, "d" * 64)
+    assert bench.ledger.nodes.broker_accounts("rack") == [account]
+    assert bench.ledger.nodes.broker_accounts("without") == []
