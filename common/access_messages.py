@@ -68,7 +68,7 @@ class EndedAccess(Message):
 
     state: str
     #: Nodes that joined by the same invitation and still may call. Nobody else can join by it.
-    siblings: tuple[Name, ...] = ()
+    siblings: tuple[str, ...] = ()
 
 
 class NewInvitation(Message):

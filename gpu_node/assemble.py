@@ -75,6 +75,8 @@ class NodeOptions:
     last_pass_s: float
     #: Whether it may compile models where that repays.
     compiles: bool = True
+    #: Whether the farm of this home is now the one at `farm`.
+    moved: bool = False
 
 
 @contextmanager
@@ -179,8 +181,10 @@ def _trials(options: NodeOptions, probe: Probe, context: NodeContext, progress: 
 
 
 def _coordinator(options: NodeOptions) -> Coordinator:
-    kept_identity(options.home, options.name, options.farm, options.pin)
-    return Coordinator(options.farm, credentials=Credentials(options.home, options.secret), pin=options.pin)
+    farm, pin = options.farm, options.pin
+    kept_identity(options.home, options.name, farm, pin, moved=options.moved)
+    credentials = Credentials(options.home, farm, options.secret, pin=pin)
+    return Coordinator(farm, credentials=credentials, pin=pin)
 
 
 def node_key(file: Path | None) -> str:

@@ -48,6 +48,7 @@ from gpu_node.options import (
     Measure,
     ModelCacheFolder,
     ModelDisk,
+    Moved,
     NodeName,
     Owner,
     Threads,
@@ -101,6 +102,7 @@ def run_command(
     last_pass: LastPass = LAST_PASS_S,
     compile_: Compiles = True,
     home: Home = None,
+    moved: Moved = False,
     yes: Yes = False,
 ) -> None:
     """Join the farm and render until Ctrl-C.
@@ -123,6 +125,7 @@ def run_command(
         name=place.name,
         farm=place.farm,
         pin=place.pin,
+        moved=moved,
         secret=node_key(key) if invite is None else invite.secret,
         home=place.home,
         key_files=(key.absolute(),) if key is not None else (),
@@ -270,9 +273,10 @@ def doctor_command(
     secret = node_key(key)
     findings = []
     with ExitStack() as parts:
-        # Whoever has not joined yet may look with the node key.
-        credentials = Credentials(folder) if joined is not None else None
+        # Whoever has not joined it yet may look with the node key.
         pin = joined.pin if joined is not None and joined.farm == farm else ""
+        known = joined is not None and joined.is_for(farm, pin)
+        credentials = Credentials(folder, farm, pin=pin) if known else None
         coordinator = parts.enter_context(Coordinator(farm, secret, credentials, pin=pin)) if farm else None
         catalog, files = _served(settings, coordinator)
         named = (*(models or ()), *settings.models)
@@ -301,7 +305,8 @@ def _as_node(
         raise NotFound(f"no node has joined from {folder}: pass the --name or --home of the node")
     url = farm or identity.farm
     pin = identity.pin if url == identity.farm else ""
-    with closing(Coordinator(url, credentials=Credentials(folder), pin=pin)) as coordinator:
+    credentials = Credentials(folder, url, pin=pin)
+    with closing(Coordinator(url, credentials=credentials, pin=pin)) as coordinator:
         yield coordinator, identity.node, folder
 
 

@@ -6,6 +6,7 @@ import json
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 from common.access_messages import AccessRequest, InvitationProof, KeyRotation
 from common.errors import Invalid, Unavailable
@@ -25,6 +26,25 @@ class Identity(NamedTuple):
     next_key: str = ""
     #: Of the key of the farm's server; empty: whoever certificates say it is.
     pin: str = ""
+
+    def is_for(self, farm: str, pin: str) -> bool:
+        """Whether the key may be shown to the farm at a URL, whose server has the key with this pin.
+
+        A farm could show the challenge of another one, and be that node there by the answer.
+        """
+        return _recognised(self.farm, self.pin) == _recognised(farm, pin)
+
+
+def _recognised(farm: str, pin: str) -> object:
+    """What a farm is known by: the key of its server, and without one its scheme, host and port."""
+    if pin:
+        return pin
+    parts = urlsplit(farm)
+    try:
+        port = parts.port
+    except ValueError:
+        return farm
+    return parts.scheme, parts.hostname, port or {"http": 80, "https": 443}.get(parts.scheme)
 
 
 def identity_folder(home: Path) -> Path:
@@ -72,12 +92,21 @@ def write_identity(home: Path, identity: Identity) -> None:
         ) from None
 
 
-def kept_identity(home: Path, node: str, farm: str, pin: str = "") -> Identity:
-    """That of the node in this home; a new one where there is none. Raises Invalid for another node's."""
+def kept_identity(home: Path, node: str, farm: str, pin: str = "", *, moved: bool = False) -> Identity:
+    """That of the node in this home; a new one where there is none.
+
+    `moved`: whether its owner says that the farm of this home is now the one at `farm`. Raises Invalid for
+    the home of another node, or of a node of another farm.
+    """
     known = read_identity(home)
     if known is not None and known.node != node:
         raise Invalid(
             f"{home} is the home of node {known.node}: use --name {known.node}, or another --home for {node}"
+        )
+    if known is not None and not moved and not known.is_for(farm, pin):
+        raise Invalid(
+            f"{home} is the home of a node of {known.farm}, whose key is for no other farm: choose another "
+            f"--home or --name for {farm}, or pass --moved if it is the same farm, which has moved there"
         )
     identity = known or Identity(node, farm, NodeKey.new().seed.hex())
     if (identity.farm, identity.pin) != (farm, pin) or known is None:
@@ -89,13 +118,17 @@ def kept_identity(home: Path, node: str, farm: str, pin: str = "") -> Identity:
 class Credentials:
     """Answers challenges of the farm, by the key in the home of the node as it is then."""
 
-    def __init__(self, home: Path, secret: str = "") -> None:
-        """`secret` is that of an invitation, or the node key, for a farm that does not know the node yet."""
+    def __init__(self, home: Path, farm: str, secret: str = "", *, pin: str = "") -> None:
+        """For the farm at this URL, whose server has the key with this pin.
+
+        `secret` is that of an invitation, or the node key, for a farm that does not know the node yet.
+        """
         self._home = home
+        self._farm, self._pin = farm, pin
         self._invitation = NodeKey.of_secret(secret) if secret else None
 
     def answer(self, challenge: str) -> AccessRequest:
-        """Proof to be the node. Raises Invalid where it has left the farm."""
+        """Proof to be the node. Raises Invalid where it has left the farm, or joined another."""
         identity = self._identity()
         key = NodeKey(bytes.fromhex(identity.key))
         text = access_text(challenge, identity.node, key.public)
@@ -131,4 +164,9 @@ class Credentials:
         identity = read_identity(self._home)
         if identity is None:
             raise Invalid(f"no node has joined from {self._home}: start it with `farm-node run --invite`")
+        if not identity.is_for(self._farm, self._pin):
+            raise Invalid(
+                f"the key in {self._home} is for {identity.farm}, not for {self._farm}: leave --farm out, "
+                "or start the node with --farm and --moved if its farm has moved there"
+            )
         return identity

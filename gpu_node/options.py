@@ -66,6 +66,14 @@ Invite = Annotated[
         "of the machine see LINE among its processes, but not a FILE, or - for the standard input.",
     ),
 ]
+Moved = Annotated[
+    bool,
+    typer.Option(
+        "--moved",
+        help="The farm of this home is now at the address of --farm or --invite. Whoever is there can then "
+        "act as this node, so pass it only if you know that it is the same farm.",
+    ),
+]
 Key = Annotated[
     Path | None,
     typer.Option(

@@ -17,7 +17,7 @@ from annotated_types import MaxLen
 from PIL import Image
 from pydantic import BaseModel
 
-from common import access_messages, bill, key_messages, messages, views, webhooks
+from common import access_messages, bill, key_messages, views, webhooks
 from common.catalog import ServedCatalog, read_entries
 from common.error_view import ErrorView
 from common.messages import Sha256
@@ -110,7 +110,7 @@ _VIEWS: dict[str, type[BaseModel]] = {
     "/v1/shots/[^/]+/accept": views.AcceptedShot,
     "/v1/shots/[^/]+/reject": views.RejectedShot,
     "/v1/explain/[^/]+": views.Explanation,
-    "/v1/nodes/[^/]+/(revoke|remove)": messages.Ack,
+    "/v1/nodes/[^/]+/(revoke|remove)": access_messages.EndedAccess,
     "/v1/invitations": access_messages.IssuedInvitation,
     "/v1/nodes/[^/]+/[a-z]+": views.NodeView,
     "/v1/key": key_messages.KeyView,

@@ -75,7 +75,7 @@ class FarNode:
         home = folder / name
         home.mkdir(exist_ok=True)
         kept_identity(home, name, invitation.farm, invitation.pin)
-        credentials = Credentials(home, invitation.secret)
+        credentials = Credentials(home, invitation.farm, invitation.secret, pin=invitation.pin)
         self.farm = Coordinator(invitation.farm, credentials=credentials, pin=invitation.pin)
         announced = Announced(invitation.farm, is_gateway=bool(invitation.pin))
         announced.relay(lambda: self.farm.token)

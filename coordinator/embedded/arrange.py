@@ -199,6 +199,8 @@ def _node(node: EmbeddedNode, settings: Settings, key: Path) -> Component:
             "`farm-node` is not installed: run `pip install 'shotfarm[node]'`, or configure no nodes"
         )
     command = [program, "run", "--farm", local_url(settings), "--key", str(key), "--name", node.name]
+    # The port may be another one now.
+    command += ["--moved"]
     if node.card:
         command += ["--card", node.card]
     if node.gpu:

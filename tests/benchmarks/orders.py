@@ -15,6 +15,7 @@ from typing import Any
 
 from common.views import Submit
 from coordinator.client import FarmClient
+from coordinator.embedded.addresses import local_url
 from gpu_node.agent.coordinator_client import Coordinator
 from gpu_node.credentials import Credentials
 from tests.benchmarks.farm_of_one import NODE, farm_of_one
@@ -96,9 +97,11 @@ class SteeredFarm:
 def steered_farm(folder: Path) -> Iterator[SteeredFarm]:
     with farm_of_one(folder) as house:
         home, in_force = folder / ".farm", house.settings()
+        url = local_url(in_force)
+        credentials = Credentials(home / "nodes" / NODE, url)
         with (
             house.client() as operator,
-            closing(Coordinator(in_force.api_url, credentials=Credentials(home / "nodes" / NODE))) as owner,
+            closing(Coordinator(url, credentials=credentials)) as owner,
             followed(home / "logs" / f"{NODE}.log") as log,
         ):
             yield SteeredFarm(home / "ledger.sqlite", operator, owner, log)

@@ -216,7 +216,7 @@ def test_an_invited_node_is_what_the_operator_said(quiet_farm: RunningFarm, quie
 
 def test_a_node_goes_on_with_its_next_key_and_after_its_tokens_ended(quiet_farm: RunningFarm, tmp_path: Path):
     kept_identity(tmp_path, "turning", quiet_farm.url)
-    credentials = Credentials(tmp_path, "node-key")
+    credentials = Credentials(tmp_path, quiet_farm.url, "node-key")
     with Coordinator(quiet_farm.url, credentials=credentials) as node:
         node.join(Join(name="turning", card=card(8)))
         old = read_identity(tmp_path)

@@ -127,8 +127,8 @@ COMMANDS = {
     "node vouch": Case(("node", "vouch", NODE)),
     "node discard-pictures": Case(("node", "discard-pictures", NODE, "--yes"), shows=False),
     "node invite": Case(("node", "invite", "--name", NODE, "--owner", "ana", "--lane", "studio")),
-    "node revoke": Case(("node", "revoke", NODE), shows=False),
-    "node remove": Case(("node", "remove", NODE), shows=False),
+    "node revoke": Case(("node", "revoke", NODE)),
+    "node remove": Case(("node", "remove", NODE)),
 }
 NODE_COMMANDS = {
     "run": ("run", "--card", "card.yaml"),

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from common.errors import Invalid
 from common.invitations import Invitation
 from common.keys import new_key, write_private
-from common.node_keys import access_text, has_signed, rotation_text
+from common.node_keys import NodeKey, access_text, has_signed, rotation_text
 from gpu_node.cli import app
 from gpu_node.credentials import Credentials, identity_file, identity_folder, kept_identity, read_identity
 from gpu_node.options import invitation
@@ -24,8 +24,6 @@ def test_a_key_is_made_once_and_only_its_owner_can_read_it(tmp_path: Path) -> No
     first = kept_identity(tmp_path, "attic", FARM)
     assert identity_file(tmp_path).stat().st_mode & 0o777 == 0o600
     assert kept_identity(tmp_path, "attic", FARM) == read_identity(tmp_path) == first
-    moved = kept_identity(tmp_path, "attic", "https://farm.example")
-    assert (moved.key, moved.farm) == (first.key, "https://farm.example")
     with pytest.raises(Invalid, match="is the home of node attic"):
         kept_identity(tmp_path, "cellar", FARM)
     identity_file(tmp_path).chmod(0o640)
@@ -45,6 +43,50 @@ def test_a_key_of_an_earlier_version_moves_into_the_folder_that_engines_do_not_s
     assert identity_folder(tmp_path).stat().st_mode & 0o777 == 0o700
 
 
+#: Farms by URL and pin.
+FARMS = {
+    "lan": (FARM, ""),
+    "lan, written otherwise": ("HTTP://192.168.1.10:8080/", ""),
+    "another port": ("http://192.168.1.10:8081", ""),
+    "proxy": ("https://farm.example", ""),
+    "proxy, with its port": ("https://farm.example:443", ""),
+    "gateway": ("https://home.example:8443", "a" * 43),
+    "gateway elsewhere": ("https://203.0.113.7:8443", "a" * 43),
+    "another gateway there": ("https://home.example:8443", "b" * 43),
+    "gateway, not pinned": ("https://home.example:8443", ""),
+    "no address": ("nowhere:x", ""),
+}
+SAME = [
+    {"lan", "lan, written otherwise"},
+    {"proxy", "proxy, with its port"},
+    {"gateway", "gateway elsewhere"},
+]
+
+
+@pytest.mark.parametrize("joined", FARMS)
+@pytest.mark.parametrize("dialled", FARMS)
+def test_a_key_is_shown_to_no_other_farm(tmp_path: Path, joined: str, dialled: str) -> None:
+    first = kept_identity(tmp_path, "attic", *FARMS[joined])
+    url, pin = FARMS[dialled]
+    there = Credentials(tmp_path, url, "secret", pin=pin)
+    if joined == dialled or {joined, dialled} in SAME:
+        assert there.answer("c").node == "attic"
+        assert kept_identity(tmp_path, "attic", url, pin).key == first.key
+        return
+    for show in (lambda: there.answer("c"), there.rotation):
+        with pytest.raises(Invalid, match="leave --farm out"):
+            show()
+    with pytest.raises(Invalid, match="or pass --moved"):
+        kept_identity(tmp_path, "attic", url, pin)
+    assert read_identity(tmp_path) == first
+
+    kept_identity(tmp_path, "attic", url, pin, moved=True)
+
+    assert there.answer("c").public_key == NodeKey(bytes.fromhex(first.key)).public
+    with pytest.raises(Invalid, match="leave --farm out"):
+        Credentials(tmp_path, FARMS[joined][0], pin=FARMS[joined][1]).answer("c")
+
+
 @pytest.mark.parametrize("content", ["", "{}", '{"node": "a", "farm": "b", "key": "nonsense"}', "\x00"])
 def test_a_damaged_key_is_said_with_what_to_do(tmp_path: Path, content: str) -> None:
     kept_identity(tmp_path, "attic", FARM)
@@ -55,17 +97,17 @@ def test_a_damaged_key_is_said_with_what_to_do(tmp_path: Path, content: str) -> 
 
 def test_an_answer_is_signed_by_the_key_of_the_node_and_by_the_invitation(tmp_path: Path) -> None:
     kept_identity(tmp_path, "attic", FARM)
-    request = Credentials(tmp_path, "secret").answer("c")
+    request = Credentials(tmp_path, FARM, "secret").answer("c")
     text = access_text("c", "attic", request.public_key)
     assert has_signed(request.public_key, text, request.signature)
     assert request.invitation is not None
     assert has_signed(request.invitation.public_key, text, request.invitation.signature)
-    assert Credentials(tmp_path).answer("c").invitation is None
+    assert Credentials(tmp_path, FARM).answer("c").invitation is None
 
 
 def test_a_rotation_that_was_not_answered_is_asked_for_again_with_the_same_key(tmp_path: Path) -> None:
     old = kept_identity(tmp_path, "attic", FARM)
-    credentials = Credentials(tmp_path)
+    credentials = Credentials(tmp_path, FARM)
     rotation = credentials.rotation()
     assert credentials.rotation() == rotation
     assert has_signed(rotation.public_key, rotation_text("attic", rotation.public_key), rotation.signature)
