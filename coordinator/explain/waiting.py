@@ -82,15 +82,6 @@ def _among(waiting: Waiting, takers: Sequence[CandidateNode]) -> Answer:
         where = f"on another node, or on the same node within {wait} if there is no other"
         return Answer(f"this failed and will be retried {where}", goes_on=True)
     fresh = [one for one in affordable or takers if not one.failed]
-    spared = [one for one in takers if not one.failed]
-    if spared and not fresh and job.budget is not None:
-        # A claim leaves it to nodes on which it did not fail, whatever they cost.
-        failed = listed([one.node.name for one in affordable])
-        return Answer(
-            f"this failed on node {failed}; other nodes are to retry it, "
-            f"and job {job.id} has too little left for their cost",
-            budget_remedy(job),
-        )
     rested = fresh or [one for one in affordable or takers if one.rest_s <= 0]
     if not rested:
         one = min(affordable or takers, key=lambda one: one.rest_s)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from sqlalchemy import Connection, Row, Select, case, exists, func, literal, or_, select, tuple_
@@ -17,8 +18,12 @@ from coordinator.ledger.rules import Rules
 from coordinator.ledger.schema import attempts, shots, verifications, waiting
 from coordinator.scheduling.backlog import Backlog
 from coordinator.scheduling.member import Member
+from coordinator.scheduling.offers import affordable, option_of
 from coordinator.scheduling.peers import Reach
 from coordinator.scheduling.planner import Selection
+
+#: Other nodes that are asked whether a job can pay them.
+_OTHERS_ASKED = 16
 
 
 def failed_here(rules: Rules) -> str:
@@ -63,7 +68,7 @@ class NextShots:
             after = (page[-1].crashes, page[-1].position) if page else None
             page = self.connection.execute(_waiting(choice, min_class, member, after)).all()
             failures = [row.id for row in page if row.failed_here]
-            kept = self._kept_for_others(failures, member, takers) if failures else set()
+            kept = self._kept_for_others(choice, failures, member, takers) if failures else set()
             if self.backlog.jobs[choice.option.job_id].verifies is not None:
                 kept |= self._judged_here([row.id for row in page], member)
             rows += [row for row in page if row.id not in kept]
@@ -71,10 +76,13 @@ class NextShots:
                 break
         return rows[: choice.images]
 
-    def _kept_for_others(self, shot_ids: Sequence[str], member: Member, takers: Reach) -> set[str]:
+    def _kept_for_others(
+        self, choice: Selection, shot_ids: Sequence[str], member: Member, takers: Reach
+    ) -> set[str]:
         """Shots that failed on this node and are reserved for other nodes, or rest for now.
 
-        If no other node can take them, shots at fault rest first; a clock that was set back extends no rest.
+        If no other node can take them, or the job cannot pay for it, shots at fault rest first; a clock that
+        was set back extends no rest.
         Failures of volunteers that are still to be confirmed leave them to nodes of other owners.
         """
         kept = set() if is_own(member.terms) else self._doubtful(shot_ids)
@@ -90,8 +98,24 @@ class NextShots:
             rested_at = self.now - self.rules.timing.retry_s
             if node_id == member.id and at is not None and rested_at < at <= self.now:
                 kept.add(shot_id)
-        peers = self.backlog.peers
-        return kept | {shot_id for shot_id, nodes in failed_on.items() if peers.has_others(takers, nodes)}
+        return kept | {
+            shot_id for shot_id, nodes in failed_on.items() if self._has_others(choice, takers, nodes)
+        }
+
+    def _has_others(self, choice: Selection, takers: Reach, failed_on: Set[str]) -> bool:
+        """Whether a node on which it did not fail can take it and its job can pay for that.
+
+        With a budget it asks a few nodes: growth stops there, and a job that cannot pay those waits for none.
+        """
+        job, peers = self.backlog.jobs[choice.option.job_id], self.backlog.peers
+        if job.max_cost is None:
+            return peers.has_others(takers, failed_on)
+        others = (name for group in peers.within(takers) for name in group.serving if name not in failed_on)
+        members = map(self.backlog.serving.__getitem__, islice(others, _OTHERS_ASKED))
+        rates, lot = self.rules.rates, choice.option.lot
+        return any(
+            affordable(one, option_of(one, lot, self.backlog, self.now), job, rates) for one in members
+        )
 
     def _judged_here(self, copy_ids: Sequence[str], member: Member) -> set[str]:
         """Copies that another node should render first, as this one has given its opinion of the image."""

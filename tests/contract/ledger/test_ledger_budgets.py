@@ -12,6 +12,7 @@ from common.settings import Money
 from coordinator.ledger.schema import attempts, batches
 from coordinator.scheduling.placing import Placement
 from tests.contract.ledger.bench import Bench, Holder, placed, shot, work
+from tests.contract.ledger.saying import said, shots_of
 
 MINUTE = Spent(seconds={"denoise": 60.0})
 
@@ -240,6 +241,21 @@ def test_a_job_that_is_done_is_not_paused_although_it_cost_more_than_its_budget(
     view = bench.ledger.jobs.view(job)
     assert view.cost > 0.001
     assert (view.status, view.intent) == ("done", "active")
+
+
+def test_what_failed_on_a_volunteers_node_is_tried_there_again_if_no_other_can_be_paid(
+    bench: Bench,
+) -> None:
+    own = bench.join("own")
+    per_image = _measured(bench, own)
+    free = bench.join("free", owner="vic", terms="volunteer")
+    job = _job(bench, 1, 0.5 * per_image)
+    free.fail("flat_image")
+    bench.rest()
+
+    assert own.claim().lease is None
+    assert "node free takes this next" in said(bench, shots_of(bench, job)[0])
+    assert len(free.lease().shots) == 1
 
 
 def test_a_node_that_waits_hears_when_a_budget_has_room_again(bench: Bench) -> None:

@@ -82,16 +82,6 @@ def test_every_shot_has_a_sentence_that_names_it(
             "has spent 1.50 EUR of its 2.00 EUR limit, with 0.500 EUR reserved for running work: too little",
             "higher limits.max_cost",
         ),
-        # A claim leaves to other nodes what failed on one, also to those that cost too much.
-        (
-            waiting(
-                CandidateNode(node=node(), failed=True),
-                CandidateNode(node=node("large"), over_budget=True),
-                job=job(budget=Budget(limit=2, cost=1.9, reserved=0, currency="EUR")),
-            ),
-            "other nodes are to retry it, and job j-1 has too little left for their cost",
-            "higher limits.max_cost",
-        ),
         (
             waiting(job=job(budget=Budget(limit=2, cost=2.5, reserved=0, currency="EUR"), intent="paused")),
             "has spent 2.50 EUR of its 2.00 EUR limit, 0.500 EUR over",
