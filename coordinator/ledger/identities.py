@@ -153,7 +153,7 @@ def _free_name(write: Write, rules: Rules, one: Introduction, *, by_name: bool) 
             _replace(write, rules, one, row, None if seen is None else seen.seen_at)
     removed = seen is not None and seen.state == NodeState.FORGOTTEN
     if removed and any(row.ending == "removed" for row in rows):
-        fresh = {"drained": "", "record": "", "distrusted_at": None}
+        fresh = {"drained": "", "record": ""}
         write.connection.execute(update(nodes).where(nodes.c.id == one.node).values(**fresh))
     elif seen is not None and not by_name:
         raise Conflict(

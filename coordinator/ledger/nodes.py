@@ -292,8 +292,18 @@ def _revoke(write: Write, rules: Rules, node_id: str, ending: str, reason: str) 
     end_held(write, rules, node_id, BatchEvent.RELEASED)
     state = NodeState(node_row(write.connection, node_id).state)
     decision = _decision(ending, "operator", reason)
-    whose = {"reason": decision, "decided_by": "operator", "drained": decision, "broker_digest": ""}
-    move_node(write, node_id, state, NodeEvent.REVOKED, detail=decision, **whose)
+    # Nothing is left to test: who has the name later has another key.
+    over = {"drained": decision, "broker_digest": "", "distrusted_at": None}
+    move_node(
+        write,
+        node_id,
+        state,
+        NodeEvent.REVOKED,
+        detail=decision,
+        reason=decision,
+        decided_by="operator",
+        **over,
+    )
     return siblings
 
 
