@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
+from secrets import token_hex
 from typing import NamedTuple
 
 import httpx
@@ -105,7 +106,8 @@ class _Fetch:
         if file.exists() and _sha256(file) == sha256:
             return "kept"
         file.parent.mkdir(parents=True, exist_ok=True)
-        draft = file.with_name(f".{file.name}.part")
+        # Another pull into the same folder has its own.
+        draft = file.with_name(f".{token_hex(8)}.part")
         reason = ""
         for _ in range(_ATTEMPTS):
             try:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
+from threading import Barrier, BrokenBarrierError
 
 import httpx
 import pytest
@@ -12,11 +15,12 @@ from PIL import Image
 
 from common.errors import NotFound, Unavailable
 from common.views import PictureOrigin
+from coordinator.cli.download import _Fetch
 from coordinator.cli.pull import pull
 from coordinator.client import FarmClient
 from coordinator.importing.pictures import shot_id
 from coordinator.pictures.marks import has_mark
-from tests.farm import MANIFEST, RunningFarm, ScriptedNode
+from tests.farm import DEADLINE_S, MANIFEST, RunningFarm, ScriptedNode
 from tests.ingest_worker import ingest_worker
 from tests.integration.test_delivery import render_all, submit
 
@@ -65,8 +69,29 @@ def exports(farm: RunningFarm) -> list[str]:
     return [key for key in farm.farm.store.keys("exports/") if not key.endswith("/thumbnail.webp")]
 
 
+def pull_twice_at_once(client: FarmClient, job: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> int:
+    """Two pulls into one folder, each of which has the first file before the other goes on; files fetched."""
+    meeting, download = Barrier(2, timeout=DEADLINE_S), _Fetch._download
+
+    def together(self: _Fetch, url: str, draft: Path) -> None:
+        download(self, url, draft)
+        with suppress(BrokenBarrierError):
+            meeting.wait()
+            meeting.abort()
+
+    monkeypatch.setattr(_Fetch, "_download", together)
+    with ThreadPoolExecutor() as threads:
+        pulls = [threads.submit(pull, client, job, folder, 1) for _ in range(2)]
+        return sum(one.result().fetched for one in pulls)
+
+
 def test_a_job_is_pulled_in_each_of_its_sizes_without_another_rendering(
-    farm: RunningFarm, operator: httpx.Client, node: ScriptedNode, client: FarmClient, tmp_path: Path
+    farm: RunningFarm,
+    operator: httpx.Client,
+    node: ScriptedNode,
+    client: FarmClient,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ):
     before = {*exports(farm)}
     job = rendered(farm, operator, node, tmp_path, f"{SIZES}, format: webp")
@@ -96,6 +121,8 @@ def test_a_job_is_pulled_in_each_of_its_sizes_without_another_rendering(
     assert {(one.node, one.shot_id) for one in told.values()} == {of_shot}
     assert origin_of(client, pictures["thumb"] + b"\0").answer == "named"
     assert all(map(has_mark, pictures.values()))
+    assert pull_twice_at_once(client, job, tmp_path / "twice", monkeypatch) > 16
+    assert {file.name for file in (tmp_path / "twice").iterdir()} == set(found)
     # Everything is there: neither computed nor downloaded again.
     again = pull(client, job, folder)
     assert (again.fetched, again.kept, {*exports(farm)} - before) == (0, 16, made)
