@@ -11,11 +11,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from common.cards import load_card
-from common.errors import Conflict, Unavailable
+from common.errors import Unavailable
 from common.settings import Settings
 from coordinator.embedded.addresses import advertised_address
 from coordinator.embedded.home import Home
-from coordinator.embedded.state import FarmState, read_state, supervisor_pid
+from coordinator.embedded.state import FarmState, already_running, read_state, supervisor_pid
 
 _POLL_S = 0.05
 #: All stages end within their own limits long before.
@@ -44,9 +44,7 @@ def start_farm(
             load_card(Path(node.card))
     home = Home.at(settings.home)
     if supervisor_pid(home) is not None:
-        raise Conflict(
-            f"a farm is already running in {home.root}; `farm status` shows its state, `farm down` stops it"
-        )
+        raise already_running(home)
     home.state.unlink(missing_ok=True)
     with (home.logs / "supervisor.log").open("ab") as log:
         process = subprocess.Popen(
@@ -77,6 +75,9 @@ def _wait_until_ready(
         if state is not None and state.phase == "ready":
             return state
         if ended:
+            if supervisor_pid(home) is not None:
+                # Another `farm up` was faster.
+                raise already_running(home)
             reason = state.error if state is not None else ""
             raise Unavailable(f"the farm did not start: {reason or f'see the logs in {home.logs}'}")
         time.sleep(_POLL_S)

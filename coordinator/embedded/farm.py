@@ -13,13 +13,13 @@ from types import FrameType
 
 from pydantic import BaseModel, SecretStr
 
-from common.errors import Conflict, FarmError
+from common.errors import FarmError
 from common.keys import write_private
 from common.settings import Settings
 from coordinator.embedded.arrange import arrange
 from coordinator.embedded.home import Home
 from coordinator.embedded.process import Child
-from coordinator.embedded.state import ComponentState, FarmState, hold_lock, write_state
+from coordinator.embedded.state import ComponentState, FarmState, already_running, hold_lock, write_state
 from coordinator.embedded.supervisor import Supervisor
 
 log = logging.getLogger(__name__)
@@ -32,9 +32,7 @@ def run_farm(settings: Settings, on_change: Callable[[FarmState], None]) -> None
     """
     home = Home.at(settings.home)
     if hold_lock(home) is None:
-        raise Conflict(
-            f"a farm is already running in {home.root}; `farm status` shows its state, `farm down` stops it"
-        )
+        raise already_running(home)
     stop = threading.Event()
     _on_signals(stop.set)
 

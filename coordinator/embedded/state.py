@@ -9,6 +9,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from common.errors import Conflict
 from common.keys import write_private
 from coordinator.embedded.home import Home
 
@@ -88,6 +89,12 @@ def hold_lock(home: Home) -> int | None:
     os.write(descriptor, f"{os.getpid()}\n".encode())
     # Left open: the kernel closes it after everything else of this process is over.
     return descriptor
+
+
+def already_running(home: Home) -> Conflict:
+    return Conflict(
+        f"a farm is already running in {home.root}; `farm status` shows its state, `farm down` stops it"
+    )
 
 
 def supervisor_pid(home: Home) -> int | None:

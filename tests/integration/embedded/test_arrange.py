@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
 
-from common.errors import Invalid, InvalidDocument
+from common.errors import Conflict, Invalid, InvalidDocument, Unavailable
 from common.settings import EmbeddedNode, Gateway, Keys, Settings, Storage, load_settings
 from coordinator.embedded.arrange import Arrangement, arrange
-from coordinator.embedded.control import start_farm
+from coordinator.embedded.control import _wait_until_ready, start_farm
 from coordinator.embedded.farm import settings_yaml
 from coordinator.embedded.home import Home
 from coordinator.embedded.ports import kept_ports
+from coordinator.embedded.state import hold_lock
 
 
 @pytest.fixture
@@ -139,3 +143,15 @@ def test_a_gateway_at_an_address_this_machine_lacks_is_refused(home: Home) -> No
 def test_the_gateway_of_a_name_is_told_by_it(home: Home) -> None:
     gateway = Gateway(listen="127.0.0.1", public_url="https://farm.example")
     assert arrange(Settings(gateway=gateway), home).settings.gateway_url == "https://farm.example"
+
+
+def test_who_starts_a_farm_at_the_same_moment_as_another_is_told_that_it_runs(home: Home) -> None:
+    lock = hold_lock(home)
+    assert lock is not None
+    with subprocess.Popen([sys.executable, "-c", "raise SystemExit(5)"]) as slower:
+        slower.wait()
+        with pytest.raises(Conflict, match="a farm is already running in"):
+            _wait_until_ready(home, slower, lambda state: None)
+    os.close(lock)
+    with pytest.raises(Unavailable, match="did not start: see the logs in"):
+        _wait_until_ready(home, slower, lambda state: None)
