@@ -105,9 +105,7 @@ def build_farm(settings: Settings, lead: Lead) -> Farm:
     own_catalog = _own_catalog(ledger, farm_catalog, settings)
     keyring = Keyring(configured(settings.keys), ledger.keys.stored)
     keyring.reload()
-    store = open_store(settings)
-    store.probe()
-    _judge_files(farm_catalog.catalog, store, settings)
+    store = _store(settings, farm_catalog.catalog)
     publisher = Publisher(settings.broker_url)
     users = _broker_users(ledger, publisher, settings)
     tickets = TicketSigner(settings.keys.ticket.get_secret_value())
@@ -153,6 +151,14 @@ def build_farm(settings: Settings, lead: Lead) -> Farm:
         look_ahead=_look_ahead(ledger, claims, dispatching, timing),
         loops=_loops(ledger, publisher, store, keyring, claims, settings),
     )
+
+
+def _store(settings: Settings, catalog: Catalog) -> Store:
+    """The store, which works and whose LoRA files were judged."""
+    store = open_store(settings)
+    store.probe()
+    _judge_files(catalog, store, settings)
+    return store
 
 
 def _own_catalog(ledger: Ledger, farm_catalog: FarmCatalog, settings: Settings) -> OwnCatalog:

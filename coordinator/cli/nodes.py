@@ -172,17 +172,29 @@ _InvitedTerms = Annotated[
 ]
 
 
+_InvitedName = Annotated[
+    str | None,
+    typer.Option(
+        "--name",
+        metavar="NAME",
+        parser=parsed(node_name),
+        help="Name of the node. Default: its owner chooses.",
+    ),
+]
+_InvitedLanes = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--lane",
+        metavar="LANE",
+        parser=parsed(lane_name),
+        help="Lane that the node serves. Repeatable. Default: public.",
+    ),
+]
+
+
 @node_app.command("invite", cls=Command)
 def invite_command(
-    name: Annotated[
-        str | None,
-        typer.Option(
-            "--name",
-            metavar="NAME",
-            parser=parsed(node_name),
-            help="Name of the node. Default: its owner chooses.",
-        ),
-    ] = None,
+    name: _InvitedName = None,
     owner: Annotated[
         str | None,
         options.owner_option(
@@ -190,15 +202,7 @@ def invite_command(
             "Default: the name of the node, or else `farm`."
         ),
     ] = None,
-    lane: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--lane",
-            metavar="LANE",
-            parser=parsed(lane_name),
-            help="Lane that the node serves. Repeatable. Default: public.",
-        ),
-    ] = None,
+    lane: _InvitedLanes = None,
     terms: _InvitedTerms = "volunteer",
     ttl: Annotated[
         Any,
