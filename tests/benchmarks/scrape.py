@@ -83,7 +83,7 @@ def _calls(bench: Bench) -> dict[str, Callable[[], object]]:
     )
     return {
         "scrape": collector.exposition,
-        "list of jobs": bench.ledger.jobs.summaries,
+        "list of jobs": lambda: bench.ledger.jobs.unfinished(None),
         "one job": lambda: bench.ledger.jobs.view(job),
         "cost table": bench.ledger.accounts.cost_table,
     }
