@@ -22,6 +22,7 @@ from redis.retry import Retry
 
 from common.access_messages import Access, AccessRequest, Challenge, InvitationProof
 from common.celeryapp import RENDER_TASK
+from common.errors import WrongTicket
 from common.messages import (
     CardFacts,
     Claim,
@@ -232,10 +233,14 @@ class ScriptedNode:
         return ClaimAnswer.model_validate_json(self.post("/v1/claims", claim).content)
 
     def lease(self) -> Lease:
-        """The next lease, with as many tickets as it takes."""
-        while (lease := self.claim(self.ticket()).lease) is None:
-            pass
-        return lease
+        """The next lease, with as many tickets as it takes: the broker may have some of earlier farms."""
+        while True:
+            try:
+                if (lease := self.claim(self.ticket()).lease) is not None:
+                    return lease
+            except httpx.HTTPStatusError as error:
+                if error.response.json()["reason"] != WrongTicket.reason:
+                    raise
 
     def deliver(self, lease: Lease, shot: LeasedShot, data: bytes | None = None) -> Report:
         """Upload and report one shot; `data` instead of a good picture."""

@@ -27,8 +27,8 @@ from tests.servers import ValkeyServer
 NODES = 500
 #: More than the threads that FastAPI starts, and than the connections to the database.
 QUESTIONS = 60
-#: Longer than the test: no claim is answered because its time is up.
-TIMING = QUICK.model_copy(update={"claim_wait_s": 3600.0})
+#: Longer than the test: no claim is answered because its time is up, and no node is lost while hundreds join.
+TIMING = QUICK.model_copy(update={"claim_wait_s": 3600.0, "lease_s": 3600.0})
 SIGNER = TicketSigner("ticket-key")
 
 
