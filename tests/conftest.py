@@ -16,10 +16,10 @@ import pytest
 from tests.faults import engines
 from tests.servers import S3Server, ValkeyServer, running_s3, running_valkey
 
-#: Folders whose tests mostly wait for the farms that they start, while other tests compute.
-_FARMS = ("tests/e2e/", "tests/faults/")
-#: Share of a run by which they have begun, so that no worker is alone with one at the end.
-_BEGUN = 0.7
+#: Folders whose tests mostly wait for farms, while other tests compute; that of the longest first.
+_FARMS = ("tests/faults/", "tests/e2e/")
+#: Share of all files by which they have begun: those of unit tests, half of all, come last and are short.
+_BEGUN = 0.35
 
 
 # Each client of HTTP reads all certificates anew, which takes longer than most calls; no test changes them.
@@ -31,7 +31,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     files: dict[str, list[pytest.Item]] = {}
     for item in items:
         files.setdefault(item.nodeid.partition("::")[0], []).append(item)
-    farms = [file for file in files if file.startswith(_FARMS)]
+    farms = [file for folder in _FARMS for file in files if file.startswith(folder)]
     others = [file for file in files if not file.startswith(_FARMS)]
     places = {file: place / len(farms) * _BEGUN for place, file in enumerate(farms)}
     places |= {file: place / len(others) for place, file in enumerate(others)}
