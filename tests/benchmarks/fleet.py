@@ -144,6 +144,7 @@ def coordinator_process(folder: Path) -> Iterator[Coordinator]:
             "broker_url": valkey.url,
             "port": kept_ports(folder / "ports", ("coordinator",))["coordinator"],
             "keys": _KEYS,
+            "max_images": 1_000_000,
             "storage": {"url": f"file:{folder / 'pictures'}"},
         }
         (folder / "farm.yaml").write_text(yaml.safe_dump(given))
