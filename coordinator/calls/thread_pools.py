@@ -36,16 +36,17 @@ class ThreadPool:
 class ThreadPools:
     """One pool for each kind of call.
 
-    The ledger has one writer at a time, so that a second thread of calls which only write would gain nothing:
-    it would wait for the writer's lock, where it competes with heartbeats. SQLAlchemy opens 15 connections at
-    most: one writer's, and those of 4 reports, 2 reads, 1 that reads events, 3 operators, 1 explanation and 3
-    of the farm's own loops that read.
+    The ledger has one writer at a time and serves threads in the order in which they asked, so that each kind
+    of call gets as many turns as it has threads. SQLAlchemy opens 15 connections at most: one writer's, and
+    those of 4 reports, 2 reads, 1 that reads events, 3 operators, 1 explanation and 3 of the farm's own loops
+    that read.
     """
 
     def __init__(self) -> None:
         #: Heartbeats have one commit under way at a time.
         self.heartbeats: Final = ThreadPool("heartbeats", 1)
-        self.claims: Final = ThreadPool("claims", 1)
+        #: One transaction each; other calls come in groups, of which a turn serves all.
+        self.claims: Final = ThreadPool("claims", 3)
         #: What nodes and ingest say of their work.
         self.reports: Final = ThreadPool("reports", 4)
         #: Reads of a moment: orders of nodes, grants, and whether the ledger answers.
