@@ -36,9 +36,12 @@ class _Token:
 
 @dataclass(slots=True)
 class NodeAccess:
-    """`admit` lets a node in whose key or invitation is valid, as `Identities.admit` does."""
+    """`admit` lets a node in whose key or invitation is valid, as `Identities.admit` does.
 
-    admit: Callable[[Introduction], None]
+    It tells whether another key of the name ended by it.
+    """
+
+    admit: Callable[[Introduction], bool]
     #: The node key of the farm, which is an invitation of owned nodes; None: there is none.
     node_key: str | None
     #: Whether the farm has no keys: every node is an owned one.
@@ -75,7 +78,9 @@ class NodeAccess:
         access = None
         while access is None:
             before = self._endings
-            self.admit(one)
+            if self.admit(one):
+                # Whoever has the key that ended has tokens by it.
+                self.forget(request.node)
             # The key may have ended meanwhile, and `forget` have come too early for this token.
             access = self._token(request.node, before)
         return access

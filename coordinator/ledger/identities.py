@@ -36,18 +36,17 @@ class Identities:
     transactions: Transactions
     rules: Rules
 
-    def admit(self, one: Introduction) -> None:
+    def admit(self, one: Introduction) -> bool:
         """Let a node have access by its key, which becomes that of its name at first.
 
-        Raises Forbidden for a key or an invitation that is not valid for it, Unauthorised without a known
-        one, Conflict if another key has the name.
+        Returns whether another key of the name ended by it. Raises Forbidden for a key or an invitation that
+        is not valid for it, Unauthorised without a known one, Conflict if another key has the name.
         """
         with self.transactions.read() as connection:
             if _is_known(connection, one):
-                return
+                return False
         with self.transactions.write() as write:
-            if not _is_known(write.connection, one):
-                _bind(write, self.rules, one)
+            return not _is_known(write.connection, one) and _bind(write, self.rules, one)
 
     def invite(self, new: NewInvitation, public_key: str, *, act: Act | None = None) -> None:
         """Let nodes join that prove to have the secret of an invitation."""
@@ -98,10 +97,11 @@ def _is_known(connection: Connection, one: Introduction) -> bool:
     return True
 
 
-def _bind(write: Write, rules: Rules, one: Introduction) -> None:
-    """Let a new key be that of a node."""
+def _bind(write: Write, rules: Rules, one: Introduction) -> bool:
+    """Let a new key be that of a node; returns whether it replaces another one."""
     invitation = None if one.owned else _use(write, one)
-    _free_name(write, rules, one, by_name=invitation is None or invitation.name is not None)
+    by_name = invitation is None or invitation.name is not None
+    replaces = _free_name(write, rules, one, by_name=by_name)
     granted = {
         name: None if invitation is None else getattr(invitation, name)
         for name in ("owner", "lanes", "terms")
@@ -109,6 +109,7 @@ def _bind(write: Write, rules: Rules, one: Introduction) -> None:
     row = {"public_key": one.public_key, "node": one.node, "created_at": write.now, **granted}
     row["invitation"] = None if invitation is None else invitation.public_key
     write.connection.execute(insert(identities), [row])
+    return replaces
 
 
 def _use(write: Write, one: Introduction) -> Row[Any]:
@@ -133,8 +134,9 @@ def _use(write: Write, one: Introduction) -> Row[Any]:
     return row
 
 
-def _free_name(write: Write, rules: Rules, one: Introduction, *, by_name: bool) -> None:
-    """Let the name be that of a new key. Raises Conflict or Forbidden if another key has it.
+def _free_name(write: Write, rules: Rules, one: Introduction, *, by_name: bool) -> bool:
+    """Let the name be that of a new key; returns whether the key that it had ends. Raises Conflict or
+    Forbidden if another key has it.
 
     Only an owned node may lose its key, as a machine that is set up anew does, and not while it lives.
     `by_name`: whether the operator has said which node it is.
@@ -160,6 +162,7 @@ def _free_name(write: Write, rules: Rules, one: Introduction, *, by_name: bool) 
             f"there is or was a node {one.node}: choose another name (--name), "
             f"or let the operator run `farm node invite --name {one.node}`"
         )
+    return any(row.ended_at is None for row in rows)
 
 
 def _replace(write: Write, rules: Rules, one: Introduction, known: Row[Any], seen_at: float | None) -> None:

@@ -23,8 +23,16 @@ class Door:
 
     def __init__(self, node_key: str | None = "node-key", *, is_open: bool = False) -> None:
         self.heard: list[Introduction] = []
+        #: Nodes whose next proof ends another key of their name.
+        self.replaces: set[str] = set()
         self.clock = Clock()
-        self.access = NodeAccess(self.heard.append, node_key, is_open=is_open, clock=self.clock)
+        self.access = NodeAccess(self._admit, node_key, is_open=is_open, clock=self.clock)
+
+    def _admit(self, one: Introduction) -> bool:
+        self.heard.append(one)
+        replaces = one.node in self.replaces
+        self.replaces.discard(one.node)
+        return replaces
 
     def prove(self, name: str = "rack-1", secret: str | None = "node-key") -> AccessRequest:
         return proof(self.access.challenge().challenge, name, key_of(name), secret)
@@ -141,14 +149,24 @@ def test_a_node_that_is_forgotten_has_no_token(door: Door) -> None:
     assert door.access.caller(other).node == "rack-2"
 
 
+def test_a_key_in_the_place_of_another_ends_the_tokens_of_that_one(door: Door) -> None:
+    old, other = (door.access.give(door.prove(name)).token for name in ("rack-1", "rack-2"))
+    door.replaces.add("rack-1")
+    new = door.access.give(door.prove()).token
+    with pytest.raises(Unauthorised, match="prove again"):
+        door.access.caller(old)
+    assert [door.access.caller(token).node for token in (new, other)] == ["rack-1", "rack-2"]
+
+
 def test_a_node_whose_key_ends_while_it_proves_gets_no_token() -> None:
     ended: list[str] = []
 
-    def admit(one: Introduction) -> None:
+    def admit(one: Introduction) -> bool:
         if one.node in ended:
             raise Forbidden(f"node {one.node} was revoked")
         ended.append(one.node)
         access.forget(one.node)
+        return False
 
     access = NodeAccess(admit, "node-key")
     with pytest.raises(Forbidden, match="rack-1 was revoked"):
@@ -159,10 +177,11 @@ def test_a_node_whose_key_ends_while_it_proves_gets_no_token() -> None:
 def test_the_end_of_another_key_stands_in_nobodys_way() -> None:
     heard: list[str] = []
 
-    def admit(one: Introduction) -> None:
+    def admit(one: Introduction) -> bool:
         heard.append(one.node)
         if len(heard) == 1:
             access.forget("rack-2")
+        return False
 
     access = NodeAccess(admit, "node-key")
     given = access.give(proof(access.challenge().challenge, "rack-1", key_of("rack-1")))
@@ -178,7 +197,7 @@ def test_a_node_has_no_more_than_eight_tokens(door: Door) -> None:
 
 
 def test_whom_the_ledger_refuses_gets_no_token() -> None:
-    def refuse(one: Introduction) -> None:
+    def refuse(one: Introduction) -> bool:
         raise Forbidden(f"node {one.node} was revoked")
 
     access = NodeAccess(refuse, "node-key")
