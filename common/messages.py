@@ -487,7 +487,7 @@ class Verdict(Message):
     size: Bytes | None = None
     failure: str | None = None
     message: str = ""
-    #: Of the pixels of the upload, to compare what images show.
+    #: Of what is stored, to compare what images show.
     perceptual_hash: Annotated[str, Field(pattern=PERCEPTUAL_HASH)] | None = None
     #: Seconds of ingest.
     seconds: Seconds = 0.0

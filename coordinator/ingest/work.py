@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -48,12 +49,23 @@ def _judged(delivery: Delivery, store: Store) -> Verdict:
         record=farm_json(shot, template=delivery.template, recipe=delivery.recipe, version=_VERSION),
     )
     verdict = _stored(delivery, store, final, CONTENT_TYPES[shot.format])
-    verdict = verdict.model_copy(update={"perceptual_hash": perceptual_hash(picture)})
+    verdict = verdict.model_copy(update={"perceptual_hash": _seen(delivery, store, verdict, picture)})
     if verdict.outcome == "stored":
         # Without one, the first page that shows the image makes it.
         with suppress(FarmError):
             store_thumbnail(picture, delivery.final_key, store)
     return verdict
+
+
+def _seen(delivery: Delivery, store: Store, verdict: Verdict, picture: Image.Image) -> str | None:
+    """The perceptual hash of what is stored, which may be of an earlier attempt; None: that is gone again."""
+    if verdict.outcome == "stored":
+        return perceptual_hash(picture)
+    with suppress(NotFound):
+        data = store.read(delivery.final_key, limit=verdict.size or 0)
+        with Image.open(io.BytesIO(data)) as there:
+            return perceptual_hash(there)
+    return None
 
 
 def _fetched(delivery: Delivery, store: Store, shot: Shot) -> Image.Image | BadUpload:

@@ -157,9 +157,7 @@ def _store(write: Write, rules: Rules, good: Sequence[_Judged]) -> None:
         move_attempts(write, list(each), AttemptState.DELIVERED, event, each=each)
     # The object may belong to an earlier attempt whose ingest died before its verdict.
     owners = _owners(write, good)
-    sidecars = [
-        _sidecar(write, owners.get(row.id, row), verdict, kept[row.id], row.id) for row, verdict in good
-    ]
+    sidecars = [_sidecar(write, owners.get(row.id, row), verdict, kept[row.id]) for row, verdict in good]
     write.connection.execute(insert(images), sidecars)
     _note_progress(write, sidecars)
     stored = {row.shot_id: row.id for row, _ in good}
@@ -203,12 +201,8 @@ def _owners(write: Write, good: Sequence[_Judged]) -> dict[str, Row[Any]]:
     }
 
 
-def _sidecar(
-    write: Write, row: Row[Any], verdict: Verdict, keeping: float, attempt_id: str
-) -> dict[str, Any]:
-    """The row of an image that belongs to the attempt `row`; the verdict is of the attempt with this ID."""
-    # What ingest saw is not always what is stored.
-    is_seen = row.id == attempt_id and verdict.outcome == "stored"
+def _sidecar(write: Write, row: Row[Any], verdict: Verdict, keeping: float) -> dict[str, Any]:
+    """The row of an image that belongs to the attempt `row`; the verdict may be of a later attempt."""
     spec = json.loads(row.spec)
     seconds = {phase: getattr(row, f"{phase}_s") for phase in ATTEMPT_PHASES}
     return {
@@ -229,7 +223,7 @@ def _sidecar(
         "energy_method": row.energy_method,
         "cost": row.cost + keeping,
         "stored_at": write.now,
-        "perceptual_hash": verdict.perceptual_hash if is_seen else None,
+        "perceptual_hash": verdict.perceptual_hash,
     }
 
 

@@ -16,6 +16,7 @@ from common.shot import Shot
 from common.storage.directory import DirectoryStore
 from common.storage.signing import UrlSigner
 from coordinator.ingest.work import ingest
+from coordinator.pictures.perceptual_hash import perceptual_hash
 from tests.shots import MUG
 
 SHOT = MUG._replace(width=96, height=64)
@@ -27,7 +28,7 @@ def store(tmp_path: Path) -> DirectoryStore:
 
 
 def picture(turned: bool = False) -> bytes:
-    image = Image.radial_gradient("L").resize((SHOT.width, SHOT.height)).convert("RGB")
+    image = Image.linear_gradient("L").resize((SHOT.width, SHOT.height)).convert("RGB")
     out = io.BytesIO()
     (image.transpose(Image.Transpose.ROTATE_180) if turned else image).save(out, "PNG")
     return out.getvalue()
@@ -78,6 +79,10 @@ def test_the_second_upload_of_a_shot_is_a_duplicate_and_changes_nothing(store: D
     delivery = delivered(store, "a-2", picture(turned=True))
     second = ingest(delivery, store)
     assert (second.outcome, second.sha256) == ("duplicate", first.sha256)
+    # It tells what the stored image shows, whose node may have to be verified.
+    assert (second.attempt_id, second.perceptual_hash) == ("a-1", first.perceptual_hash)
+    turned = Image.open(io.BytesIO(picture(turned=True)))
+    assert second.perceptual_hash != perceptual_hash(turned)
     final = store.read(delivery.final_key, limit=10**6)
     assert hashlib.sha256(final).hexdigest() == first.sha256
 

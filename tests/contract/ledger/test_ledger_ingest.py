@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import event
 
 from common.errors import Conflict, NotFound
+from common.likeness import COARSE, FINE
 from coordinator.ledger import Unanswered
 from coordinator.ledger.schema import attempts, images, nodes
 from tests.contract.ledger.bench import TIMING, Bench, placed
@@ -99,9 +100,11 @@ def test_the_row_of_an_image_names_the_attempt_that_its_object_names(bench: Benc
     bench.close(first)
     second = bench.join("b").lease()
 
-    bench.store(bench.deliver(second).attempt_id, outcome="duplicate", attempt_id=earlier)
+    told = {"attempt_id": earlier, "perceptual_hash": "5" * (COARSE + FINE)}
+    bench.store(bench.deliver(second).attempt_id, outcome="duplicate", **told)
 
-    assert [(row.attempt_id, row.node_id) for row in bench.rows(images)] == [(earlier, "a")]
+    (row,) = bench.rows(images)
+    assert (row.attempt_id, row.node_id, row.perceptual_hash) == (earlier, "a", told["perceptual_hash"])
 
 
 def test_an_object_that_names_an_attempt_of_another_shot_is_not_believed(bench: Bench) -> None:

@@ -212,6 +212,23 @@ def test_noise_bars_the_owner_and_is_replaced_in_every_job(bench: Bench) -> None
     assert third.reused == 0 or not fakes & {row.shot_id for row in bench.rows(images)}
 
 
+def test_a_job_that_was_cancelled_when_its_images_were_false_has_others_once_it_is_requeued(
+    bench: Bench,
+) -> None:
+    job = bench.submit(placed(4)).job_id
+    render(bench, volunteer(bench).lease(), noise)
+    bench.ledger.jobs.cancel(job)
+    own, another = own_nodes(bench)
+    verify_all(bench, own, another)
+    assert bench.counts(job) == {"cancelled": 4}
+    assert bench.rows(images) == []
+
+    assert bench.ledger.jobs.requeue(job) == 4
+    work_off(bench, own)
+    assert bench.counts(job) == {"done": 4}
+    assert {row.node_id for row in bench.rows(images)} == {"own"}
+
+
 def test_what_an_owner_is_barred_for_outlives_restarts_names_and_self_tests(bench: Bench) -> None:
     bench.past_the_grace()
     bench.submit(placed(4))
