@@ -47,7 +47,7 @@ from common.messages import (
     Verdict,
 )
 from common.node_keys import NodeKey, has_signed, rotation_text
-from common.nodes import queue_name
+from common.nodes import is_own, queue_name
 from common.scopes import Bounds, Caller
 from common.settings import Settings
 from common.states import IN_SERVICE, NodeState, ShotState
@@ -157,11 +157,15 @@ class Farm:
     adding: threading.Lock = field(default_factory=threading.Lock)
 
     def join(self, join: Join, *, takes_tickets: bool = True) -> Joined:
-        """Without tickets the node hears of no broker, and parks. Raises as `Nodes.join` does."""
+        """Without tickets the node hears of no broker, and parks; volunteers' nodes get none.
+
+        Whoever is let into the broker can take all tickets of its queues. Raises as `Nodes.join` does.
+        """
         password = secrets.token_hex(32)
         digest = sha256(password.encode()).hexdigest() if takes_tickets else ""
         lanes = None if self.keyring.is_open else self.settings.node_lanes
         node = self.ledger.nodes.join(join, owned_lanes=lanes, broker_digest=digest)
+        takes_tickets = takes_tickets and is_own(node.terms)
         self.claims.joined(node.node_id, takes_tickets=takes_tickets)
         broker_url = self._broker_url(node.node_id, password if takes_tickets else "")
         self.dispatcher.wake()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import secrets
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -30,10 +31,13 @@ from common.messages import (
     Close,
     Grant,
     GrantRequest,
+    Heartbeat,
     Join,
     Joined,
     Lease,
     LeasedShot,
+    Park,
+    ParkAnswer,
     Report,
     Spent,
 )
@@ -233,7 +237,9 @@ class ScriptedNode:
         return ClaimAnswer.model_validate_json(self.post("/v1/claims", claim).content)
 
     def lease(self) -> Lease:
-        """The next lease, with as many tickets as it takes: the broker may have some of earlier farms."""
+        """The next lease, with as many tickets or calls as it takes: some tickets may be of earlier farms."""
+        if not self.joined.broker_url:
+            return self._parked()
         while True:
             try:
                 if (lease := self.claim(self.ticket()).lease) is not None:
@@ -241,6 +247,13 @@ class ScriptedNode:
             except httpx.HTTPStatusError as error:
                 if error.response.json()["reason"] != WrongTicket.reason:
                     raise
+
+    def _parked(self) -> Lease:
+        park = Park(beat=Heartbeat(incarnation=self.joined.incarnation), turn=secrets.token_hex(16))
+        path = f"/v1/nodes/{self.joined.node_id}/park"
+        while (lease := ParkAnswer.model_validate_json(self.post(path, park).content).lease) is None:
+            pass
+        return lease
 
     def deliver(self, lease: Lease, shot: LeasedShot, data: bytes | None = None) -> Report:
         """Upload and report one shot; `data` instead of a good picture."""

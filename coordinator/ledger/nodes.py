@@ -55,7 +55,8 @@ class Nodes:
     def join(
         self, join: Join, *, owned_lanes: Collection[str] | None = None, broker_digest: str = ""
     ) -> JoinedNode:
-        """Begin a new incarnation of a node, whose broker user has a password of this SHA-256.
+        """Begin a new incarnation of a node, whose broker user has a password of this SHA-256, if it is one
+        of the farm's own.
 
         It has the owner, lanes and terms of its invitation; an owned node says them, but serves no others
         than `owned_lanes` (None: all, on a farm without keys), and no node those whose prompts it may not
@@ -335,7 +336,7 @@ def _join(write: Write, rules: Rules, join: Join, broker_digest: str) -> JoinedN
         "told_idle_s": 0.0,
         "told_idle_joules": 0.0,
         "joined_at": write.now,
-        "broker_digest": broker_digest,
+        "broker_digest": broker_digest if is_own(join.terms) else "",
     }
     before = write.connection.execute(select(nodes).where(nodes.c.id == join.name)).one_or_none()
     if before is None:

@@ -106,7 +106,7 @@ class Node:
             self.progress.joined()
             if joined.note:
                 log.warning("%s", joined.note)
-            serving = f"serving {', '.join(joined.queues)}" if joined.queues else "through the gateway"
+            serving = f"serving {', '.join(joined.queues)}" if joined.queues else "without tickets"
             log.info("joined as %s (%s GB), %s", joined.node_id, joined.vram_class, serving)
         return joined
 

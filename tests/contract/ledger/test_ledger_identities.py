@@ -22,8 +22,8 @@ A, B, C, INVITED, OTHER = (letter * 64 for letter in "abcef")
 OF_ANA = Lanes({"ana": Lane(privacy="dedicated", owner="ana")})
 
 
-def owned(bench: Bench, name: str, key: str) -> None:
-    bench.ledger.identities.admit(Introduction(name, key, owned=True))
+def owned(bench: Bench, name: str, key: str) -> bool:
+    return bench.ledger.identities.admit(Introduction(name, key, owned=True))
 
 
 def invited(bench: Bench, name: str, key: str, invitation: str | None = INVITED) -> None:
@@ -57,7 +57,8 @@ def test_an_owned_node_that_lost_its_key_has_its_name_again_once_it_is_missed(be
     bench.ledger.nodes.drain("rack", "odd pictures")
     bench.clock.now += TIMING.lease_s + 1
 
-    owned(bench, "rack", B)
+    # That of another one ended by it, whose tokens end then.
+    assert [owned(bench, "rack", key) for key in (A, B, B)] == [False, True, False]
 
     with pytest.raises(Forbidden, match="another machine has joined as rack"):
         owned(bench, "rack", A)
@@ -265,6 +266,7 @@ def test_what_nodes_may_take_from_the_broker_is_told_without_their_passwords(ben
     owned(bench, "rack", A)
     bench.join("rack", lanes=("public", "studio"), broker_digest="d" * 64)
     bench.join("without")
+    bench.join("lent", terms="volunteer", broker_digest="d" * 64)
     (account,) = bench.ledger.nodes.broker_accounts()
     assert account == ("rack", ("public", "studio"), 8, "d" * 64)
     assert bench.ledger.nodes.broker_accounts("rack") == [account]
