@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from common.messages import Lease
+from common.messages import Close, Heartbeat, Lease, Spent
 from tests.farm import RunningFarm, ScriptedNode
 from tests.integration.api.calls import books, failed, finish, refused, say, stored
 from tests.integration.api.conftest import JoinAs
@@ -129,3 +129,30 @@ def test_a_report_that_makes_no_sense_is_refused_with_what_is_wrong(
         assert words in refused(say(node, lease, failed(lease).model_dump(mode="json") | changes), status)
     assert books(farm, job) == before
     assert say(node, lease, failed(lease)).json()["repeated"] is False
+
+
+def test_thirty_years_at_ten_kilowatts_cost_what_the_lease_lasted(
+    farm: RunningFarm, node: ScriptedNode, job: str, lease: Lease
+):
+    lie = Spent(joules=1e13, energy_method="counter", seconds={"denoise": 1e9})
+    assert say(node, lease, failed(lease).model_copy(update={"spent": lie})).status_code == 200
+    load = Spent(joules=1e13, seconds={"load": 1e9})
+    node.post(f"/v1/batches/{lease.batch_id}/close", Close(token=lease.token, outcome="released", load=load))
+    beat = Heartbeat(incarnation=node.joined.incarnation, idle_s=1e9, idle_joules=1e13)
+    node.post(f"/v1/nodes/{node.joined.node_id}/beats", beat)
+    with farm.client() as operator:
+        bill = operator.get("/v1/costs").json()
+    assert 0 < books(farm, job)["cost"] < 0.01
+    assert 0 < bill["cost"] < 0.01
+
+
+def test_no_image_is_granted_ever_other_files(node: ScriptedNode, lease: Lease):
+    shot = lease.shots[0]
+    for number in range(4):
+        node.grant(lease, shot, b"file %d" % number)
+    node.grant(lease, shot, b"file 0")
+    wish = {"token": lease.token, "shot_id": shot.id, "sha256": "5" * 64, "size": 5, "content_type": "image/png"}
+    for path, body in (("grants", wish), ("pass/grants", {"requests": [wish]})):
+        answer = node.http.post(f"/v1/batches/{lease.batch_id}/{path}", json=body)
+        assert "was granted 4 different files already" in refused(answer, 409)
+    node.grant(lease, lease.shots[1], b"another image")

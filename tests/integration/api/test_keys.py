@@ -25,6 +25,21 @@ def test_a_call_without_a_known_key_is_refused(quiet_farm: RunningFarm, headers:
             refused(httpx.get(quiet_farm.url + path, headers=headers, trust_env=False), 401)
 
 
+def test_an_address_that_guesses_keys_has_to_wait_and_its_own_key_is_good(quiet_farm: RunningFarm):
+    def answer(key: str) -> httpx.Response:
+        with quiet_farm.bearing(key) as client:
+            return client.get("/v1/jobs")
+
+    try:
+        answers = [answer(f"guess-{number}") for number in range(35)]
+        assert {one.status_code for one in answers[:20]} == {401}
+        assert "too many unknown keys" in refused(answers[-1], 429)
+        assert answer("operator-key").is_success
+    finally:
+        # Other tests have this address, too.
+        quiet_farm.farm.keyring._strangers.clear()
+
+
 FOREIGN = {
     "node": ["GET /v1/jobs", "POST /v1/deliveries", "POST /v1/nodes", "POST /v1/claims", "GET /metrics"],
     "operator": ["POST /v1/claims"],

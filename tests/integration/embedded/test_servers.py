@@ -22,8 +22,11 @@ def test_valkey_refuses_whoever_has_no_password(valkey_server: ValkeyServer) -> 
         client.ping()
 
 
-def test_valkey_never_evicts_a_ticket(valkey_server: ValkeyServer) -> None:
+def test_valkey_never_evicts_a_ticket_and_grows_no_further_than_its_limit(
+    valkey_server: ValkeyServer,
+) -> None:
     with redis.Redis.from_url(valkey_server.url) as client:
+        assert client.config_get("maxmemory") == {"maxmemory": str(256 * 2**20)}
         assert client.config_get("maxmemory-policy") == {"maxmemory-policy": "noeviction"}
         assert client.config_get("save") == {"save": ""}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from http.server import BaseHTTPRequestHandler
 
 import httpx
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from common.errors import Invalid
 from gpu_node.agent.announced import Announced, ForeignAddress, upload_headers
 from gpu_node.agent.deliver import open_store_client
+from tests.local_http import serving
 
 #: Addresses for documentation, which count as private, and one of the Internet.
 FARM, STORE, INTERNET = "https://203.0.113.7", "https://1.1.1.1", "https://8.8.8.8"
@@ -109,5 +111,29 @@ def test_nothing_is_sent_to_a_place_that_was_not_announced() -> None:
         service.setblocking(False)
         with pytest.raises(ForeignAddress):
             store.put(f"http://127.0.0.1:{service.getsockname()[1]}/admin", content=b"picture")
+        with pytest.raises(BlockingIOError):
+            service.accept()
+
+
+class _Redirecting(BaseHTTPRequestHandler):
+    place = ""
+
+    def do_PUT(self) -> None:
+        self.rfile.read(int(self.headers["content-length"]))
+        self.send_response(307)
+        self.send_header("location", self.place)
+        self.send_header("content-length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_an_upload_is_redirected_nowhere() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as service, serving(_Redirecting) as farm:
+        service.setblocking(False)
+        _Redirecting.place = f"http://127.0.0.1:{service.getsockname()[1]}/admin"
+        with open_store_client(Announced(farm)) as store:
+            assert store.put(f"{farm}/key", content=b"picture").status_code == 307
         with pytest.raises(BlockingIOError):
             service.accept()
