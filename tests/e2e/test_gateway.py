@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 import pytest
 import yaml
 
+from common.nodes import RESUMES_BY_ITSELF
 from coordinator.embedded.ports import is_free
+from gpu_node.owner_settings import OwnerSettings, write_owner_settings
 from tests.e2e.conftest import CARDS, furnish
 from tests.e2e.farmhouse import Farmhouse
 from tests.e2e.machines import IP, NEEDS_ROOT, machine_behind_nat
@@ -34,6 +38,24 @@ class Home:
     def run(self, *arguments: str) -> str:
         command = [*self._enter, _NODE, *arguments, "--name", "attic"]
         return subprocess.run(command, cwd=self.folder, check=True, capture_output=True, text=True).stdout
+
+    def names_a_game(self) -> None:
+        """From now on the card is its owner's while this program runs, and a second longer."""
+        sleep = shutil.which("sleep")
+        assert sleep is not None
+        shutil.copy(sleep, self._game)
+        rules = OwnerSettings(programs=(self._game.name,), resume_after_min=1 / 60)
+        write_owner_settings(self.folder / ".farm" / "nodes" / "attic", rules)
+
+    @contextmanager
+    def playing(self) -> Iterator[None]:
+        with subprocess.Popen([*self._enter, str(self._game), "600"]) as game:
+            yield
+            game.kill()
+
+    @property
+    def _game(self) -> Path:
+        return self.folder / f"game{os.getpid()}"
 
     def reaches(self, address: str, port: int) -> bool:
         command = [*self._enter, "timeout", "1", "bash", "-c", f": < /dev/tcp/{address}/{port}"]
@@ -81,24 +103,39 @@ def test_a_card_behind_a_router_joins_renders_pauses_and_is_revoked(
     state = _watched(house)
     with home.node(invitation) as node:
         house.farm("submit", "few.yaml", "--yes", "--watch")
-        with house.client() as client:
-            # The farm has one of its own, which checks what volunteers render.
-            job = next(job for job in client.jobs() if job.owner != "verification")
-            images = list(client.shots(job.id))
-        assert {(image.state, image.node) for image in images} == {("done", "attic")}
+        assert _images(house) == {("done", "attic")}
         # The one port is what it has, and it is enough.
         ports = {part["address"].rpartition(":")[2] for part in house.parts().values() if part["address"]}
         closed = {int(port.strip("/")) for port in ports} - {PORT}
         assert len(closed) >= 3
         assert [port for port in (PORT, *closed) if home.reaches(address, port)] == [PORT]
+        assert psutil.Process(node.pid).children()
+        home.names_a_game()
+        with home.playing():
+            reason = f"paused by its owner: a program of its owner runs; {RESUMES_BY_ITSELF}"
+            house.wait_for(state, lambda now: now == ("paused", reason))
+            house.wait_for(home.log.read_text, lambda said: "the GPU is free" in said)
+            assert not psutil.Process(node.pid).children()
+            cups = (house.folder / "few.yaml").read_text().replace("mug", "cup")
+            (house.folder / "cups.yaml").write_text(cups)
+            house.farm("submit", "cups.yaml", "--yes")
+            assert "waiting" in {shot_state for shot_state, _ in _images(house)}
+        house.wait_for(lambda: _images(house), lambda images: images == {("done", "attic")})
         home.run("pause")
         house.wait_for(state, lambda now: now == ("paused", "paused by its owner"))
-        house.wait_for(home.log.read_text, lambda said: "the GPU is free" in said)
         home.run("resume")
         house.wait_for(state, lambda now: now[0] == "ready")
         house.farm("node", "revoke", "attic", "--reason", "stolen")
         assert node.wait(10) != 0
     assert "revoked" in home.log.read_text().splitlines()[-1]
+
+
+def _images(house: Farmhouse) -> set[tuple[str, str | None]]:
+    """State and node of what people want."""
+    with house.client() as client:
+        # The farm has one of its own, which checks what volunteers render.
+        jobs = [job for job in client.jobs() if job.owner != "verification"]
+        return {(image.state, image.node) for job in jobs for image in client.shots(job.id)}
 
 
 def _watched(house: Farmhouse) -> Callable[[], tuple[str, str]]:
