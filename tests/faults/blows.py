@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from functools import partial
 from random import Random
 
-from tests.faults.target import NODES, QUEUES, TIMING, Target, send
+from tests.faults.target import QUEUES, TIMING, Target, send
 from tests.postgres import start_postgres, stop_postgres
 
-NAMES = tuple(name for name, _ in NODES)
 #: A stopped node comes back this long after its stop, its lease long over.
 _ZOMBIE_S = 2 * TIMING.lease_s
 #: What else is stopped goes on within these.
@@ -52,7 +51,7 @@ def _kill_engine(target: Target, draw: Random) -> Blow | None:
 
 def _stop_engine(target: Target, draw: Random) -> Blow | None:
     """As if somebody played on its card: its node lives, and its pass does not end."""
-    node = draw.choice(NAMES)
+    node = draw.choice(target.nodes)
     return _stopped(f"the engine of {node}", target.engine(node), draw.uniform(*_ENGINE_AWAY_S))
 
 
@@ -88,7 +87,7 @@ def _stopped(part: str, pid: int | None, seconds: float, felled: tuple[str, ...]
 
 
 def _ask_node_to_end(target: Target, draw: Random) -> Blow | None:
-    return _ask_to_end(draw.choice(NAMES), target, draw)
+    return _ask_to_end(draw.choice(target.nodes), target, draw)
 
 
 def _ask_to_end(part: str, target: Target, _: Random) -> Blow | None:
@@ -118,7 +117,7 @@ def _restart_postgres(socket: str, _: Target, __: Random) -> Blow:
 
 
 def _mortal(target: Target, draw: Random) -> str | None:
-    node = draw.choice(NAMES)
+    node = draw.choice(target.nodes)
     return node if target.may_kill(node) else None
 
 
@@ -134,6 +133,9 @@ FAULTS = (
     Fault("coordinator killed", 2, partial(_kill, "coordinator")),
     Fault("coordinator stopped", 2, partial(_stop, "coordinator")),
     Fault("coordinator asked to end", 1, partial(_ask_to_end, "coordinator")),
+    Fault("gateway killed", 3, partial(_kill, "gateway")),
+    Fault("gateway stopped", 3, partial(_stop, "gateway")),
+    Fault("gateway asked to end", 1, partial(_ask_to_end, "gateway")),
     Fault("Valkey killed", 2, partial(_kill, "valkey")),
     Fault("Valkey stopped", 2, partial(_stop, "valkey")),
     Fault("flushed", 3, _flush),

@@ -2,9 +2,10 @@
 
 A whole farm of real processes works on jobs while, every few seconds, something of it is killed, stopped,
 emptied or littered, or refused by its store, and an operator interferes; then engines stand still at the end
-of some jobs. Afterwards all rules must hold, by ledger, event log and store together. The seed decides what
-is done and when; what the processes make of it is theirs. The exit code is 0 only if every rule held;
-otherwise the folder of the run is kept.
+of some jobs. Half of its nodes are volunteers' behind its gateway, of whom one delivers false images, and one
+claims work that it never does. Afterwards all rules must hold, by ledger, event log and store together. The
+seed decides what is done and when; what the processes make of it is theirs. The exit code is 0 only if every
+rule held; otherwise the folder of the run is kept.
 """
 
 from __future__ import annotations
@@ -26,15 +27,19 @@ from random import Random
 import redis
 
 from tests.e2e.conftest import CARDS
+from tests.e2e.farmhouse import Farmhouse
 from tests.faults import engines
 from tests.faults.blows import FAULTS, Blow, Fault, postgres_faults
+from tests.faults.drain import draining
 from tests.faults.evidence import Evidence, Felled, gather
 from tests.faults.last_passes import last_passes
 from tests.faults.proxied_store import proxied_store
 from tests.faults.report import figures
 from tests.faults.rules import RULES
 from tests.faults.store_blows import store_faults
-from tests.faults.target import NODES, TIMING, Target
+from tests.faults.target import TIMING, Target
+from tests.faults.volunteer_rules import VOLUNTEER_RULES, attackers_leases, volunteer_figures
+from tests.faults.volunteers import CHEATER, LIES, UPRIGHT, lies_told, volunteering
 from tests.faults.watch import Watch
 from tests.faults.work import SHOTS_A_JOB, Operator
 from tests.postgres import running_postgres
@@ -44,7 +49,9 @@ _PAUSE_S = (2.0, 6.0)
 #: At peace, a farm in which nothing changes for so long hangs; a model that loads without end takes longest.
 _STANDSTILL_S = TIMING.stall_load_s + 60
 _SHOWN = 5
-#: The machine of one node has no room for the text encoder: it takes what others have encoded.
+#: Of the farm itself; as many render behind its gateway, one of them falsely, beside one that never does.
+_OWN_NODES = (("node-8", "gtx-1070.yaml"), ("node-24", "rtx-4090.yaml"))
+#: The machine of another one has no room for the text encoder: it takes what others have encoded.
 _LITTLE = """
 {name: little, vram_gib: 6, usable_gib: 5.6, ram_gib: 0.0108, compute_capability: "7.5", watts: 125}
 """
@@ -108,39 +115,65 @@ class Siege:
 
 
 def besiege(
-    target: Target, faults: tuple[Fault, ...], *, seed: int, minutes: float, shots: int
+    target: Target, faults: tuple[Fault, ...], elsewhere: Path, options: argparse.Namespace
 ) -> tuple[Evidence, Siege]:
-    """Run a farm under faults and let it finish its work. AssertionError: it hangs."""
+    """Run a farm under faults and let it finish its work; volunteers have homes in the folder `elsewhere`.
+
+    AssertionError: it hangs.
+    """
     target.house.farm("up")
-    siege, watch = Siege(target, Random(seed), faults), Watch(target)
-    operator = Operator(target, Random(f"{seed} operator"), siege.say)
+    siege, watch = Siege(target, Random(options.seed), faults), Watch(target)
+    lie = LIES[options.seed % len(LIES)]
+    siege.say(f"the false images of {CHEATER.name} are {lie}")
+    with volunteering(target, elsewhere, options.engine, lie), watch.watching():
+        with draining(target, elsewhere):
+            _work_under(siege, options)
+            _await_rest(target)
+        siege.say("the attacker is gone")
+        ends = max(1, round(options.minutes / _MINUTES_AN_END))
+        siege.felled += last_passes(target, siege.draw, siege.say, jobs=ends)
+        _await_rest(target)
+        siege.say("at rest")
+        found = gather(target, watch, siege.felled)
+    return replace(found, lies=lies_told(elsewhere)), siege
+
+
+def _work_under(siege: Siege, options: argparse.Namespace) -> None:
+    """An operator gives the farm work while it is besieged, and then lets it finish."""
+    target = siege.target
+    steered = [name for name in target.nodes if name != CHEATER.name]
+    operator = Operator(target, Random(f"{options.seed} operator"), siege.say, steered)
     enough = threading.Event()
     working = threading.Thread(
         target=operator.work,
         args=(enough,),
-        kwargs={"jobs": max(_JOBS, -(-shots // SHOTS_A_JOB))},
+        kwargs={"jobs": max(_JOBS, -(-options.shots // SHOTS_A_JOB))},
         name="operator",
     )
-    with watch.watching():
-        working.start()
-        try:
-            siege.lay(minutes * 60)
-        finally:
-            enough.set()
-            working.join()
-        siege.say("no more faults")
-        target.house.wait_for(target.is_ready, bool)
-        siege.say(f"all parts are ready; {operator.settle()} is cancelled, all others go on")
-        _await_rest(target)
-    ends = max(1, round(minutes / _MINUTES_AN_END))
-    siege.felled += last_passes(target, siege.draw, siege.say, jobs=ends)
-    _await_rest(target)
-    siege.say(f"at rest after {operator.acts} acts of the operator")
-    return gather(target, watch, siege.felled), siege
+    working.start()
+    try:
+        siege.lay(options.minutes * 60)
+    finally:
+        enough.set()
+        working.join()
+    siege.say(f"no more faults, after {operator.acts} acts of the operator")
+    target.house.wait_for(target.is_ready, bool)
+    siege.say(f"all parts are ready; {operator.settle()} is cancelled, all others go on")
+
+
+#: What else goes on while all shots are settled.
+_UNREST = (
+    "SELECT 1 FROM batches WHERE state = 'leased'",
+    "SELECT 1 FROM verifications WHERE verdict IS NULL",
+    "SELECT 1 FROM deleted_images WHERE erased_at IS NULL",
+)
 
 
 def _await_rest(target: Target) -> None:
-    """Until every shot is settled; as long as something changes it may take."""
+    """Until every shot is settled, and what is false or only compared is deleted.
+
+    As long as something changes it may take.
+    """
     pause = threading.Event()
     before, since = -1, time.monotonic()
     while True:
@@ -149,7 +182,7 @@ def _await_rest(target: Target) -> None:
             "SELECT state, count(*) AS shots FROM shots"
             " WHERE state NOT IN ('done', 'failed', 'cancelled') GROUP BY state"
         )
-        if not left and not target.rows("SELECT 1 FROM batches WHERE state = 'leased'"):
+        if not left and not any(map(target.rows, _UNREST)):
             return
         if row["last"] != before:
             before, since = row["last"], time.monotonic()
@@ -159,7 +192,7 @@ def _await_rest(target: Target) -> None:
 
 def _judge(found: Evidence) -> bool:
     held = True
-    for rule in RULES:
+    for rule in (*RULES, *VOLUNTEER_RULES):
         broken = list(rule(found))
         held = held and not broken
         print(f"{'BROKEN' if broken else 'held':7} {rule.__name__.replace('_', ' ')}")
@@ -171,27 +204,30 @@ def _judge(found: Evidence) -> bool:
 
 
 def _run(folder: Path, options: argparse.Namespace) -> bool:
-    farm = folder / "farm"
+    farm, elsewhere = folder / "farm", folder / "elsewhere"
     farm.mkdir()
+    elsewhere.mkdir()
     with proxied_store(folder / "store") as store, _database(options.database) as (url, database_faults):
         little = folder / "little.yaml"
         little.write_text(_LITTLE)
-        nodes = [{"name": name, "card": str(CARDS / card)} for name, card in NODES]
-        nodes[0]["card"] = str(little)
+        cards = (("node-6", str(little)), *((name, str(CARDS / card)) for name, card in _OWN_NODES))
+        settings = {
+            "database_url": url,
+            "nodes": [{"name": name, "card": card} for name, card in cards],
+            "gateway": {"listen": "127.0.0.1"},
+        }
         os.environ["MANY_DUPLICATES"] = "1"
-        target = Target.furnished(farm, options.engine, store=store, database_url=url, nodes=nodes)
+        target = Target.furnished(farm, options.engine, store=store, **settings)
         faults = (*FAULTS, *store_faults(store), *database_faults)
         try:
-            found, siege = besiege(
-                target, faults, seed=options.seed, minutes=options.minutes, shots=options.shots
-            )
+            found, siege = besiege(target, faults, elsewhere, options)
         except AssertionError as error:
             print(error)
             return False
         finally:
             target.house.farm("down")
     held = _judge(replace(found, store_outages=store.ailed))
-    left = target.house.processes()
+    left = [*target.house.processes(), *Farmhouse(elsewhere).processes()]
     print(f"{'BROKEN' if left else 'held':7} nothing is left running {left or ''}")
     submitted = len(found.submitted)
     few = submitted < options.shots
@@ -201,17 +237,21 @@ def _run(folder: Path, options: argparse.Namespace) -> bool:
     print(f"seed {options.seed}, {options.minutes:g} minutes, {options.engine} engine, {options.database}")
     print(f"{siege.done.total()} faults; {store.proxy.met} calls met a store in trouble")
     print(", ".join(f"{number} × {name}" for name, number in sorted(siege.done.items())))
-    print("\n".join(figures(found)))
+    print("\n".join([*figures(found), *volunteer_figures(found)]))
     return held and not left and not few and not missed
 
 
 def _in_play(found: Evidence, engine: str) -> dict[str, int]:
     """How often each thing occurred without which a run says too little; the quick engine embeds no texts."""
     batches = found.tables["batches"]
+    kept = Counter(image["node_id"] for image in found.tables["images"])
     occurred = {
         "shots taken back": sum(batch["trimmed"] for batch in batches),
         "duplicates": sum(batch["duplicates"] is not None for batch in batches),
         "batches of stored embeddings only": sum(not batch["encodes"] for batch in batches),
+        "images of upright volunteers": sum(kept[one.name] for one in UPRIGHT),
+        "false images": len(found.lies),
+        "leases of the attacker": len(attackers_leases(found)),
     }
     if engine == "quick":
         del occurred["batches of stored embeddings only"]

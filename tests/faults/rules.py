@@ -57,10 +57,12 @@ def every_shot_is_done_once(found: Evidence) -> Iterator[str]:
     done = Counter(event["subject"] for event in shot_events if event["target"] == "done")
     stored = Counter(a["shot_id"] for a in found.tables["attempts"] if a["state"] == "stored")
     for shot in found.tables["shots"]:
-        times = int(shot["state"] == "done")
-        if done[shot["id"]] != times or (shot["id"] in found.images) != bool(times):
+        is_done = shot["state"] == "done"
+        # What was found to be false is deleted, and so are copies once they are compared.
+        times = is_done + shot["deletions"]
+        if done[shot["id"]] != times or (shot["id"] in found.images) != is_done:
             yield f"{_named(found, shot)} became done {done[shot['id']]} times and is {shot['state']}"
-        if stored[shot["id"]] > 1:
+        if stored[shot["id"]] > max(1, times):
             yield f"{_named(found, shot)} was stored by {stored[shot['id']]} attempts"
 
 
@@ -78,7 +80,8 @@ def no_picture_is_missing(found: Evidence) -> Iterator[str]:
 
 
 def no_object_is_overwritten(found: Evidence) -> Iterator[str]:
-    for key in sorted(found.changed):
+    deleted = {image["key"] for image in found.tables["deleted_images"]}
+    for key in sorted(found.changed | (found.gone - deleted)):
         yield f"{key} changed or vanished after it had been seen"
     for image in (image for image in found.images.values() if image["key"] in found.pictures):
         key, kept = image["key"], found.pictures[image["key"]]
@@ -117,14 +120,14 @@ def waste_is_counted_and_costed(found: Evidence) -> Iterator[str]:
     for attempt in found.tables["attempts"]:
         worked = sum(attempt[phase] for phase in _CARD_PHASES)
         told[attempt["batch_id"]] += worked
-        if worked and not attempt["cost"]:
+        if worked and not found.paid(attempt):
             yield f"attempt {attempt['id']} worked {worked:.1f} s at no cost"
     for batch in found.tables["batches"]:
         spent = sum(batch["spent_s"].get(p, 0.0) for p in ("load", "encode", "denoise", "decode"))
         lost = max(0.0, spent - told[batch["id"]] - batch["load_s"])
         if not math.isclose(lost, batch["lost_s"], abs_tol=1e-6):
             yield f"batch {batch['id']} lost {lost:.2f} s by its heartbeats, and has {batch['lost_s']:.2f}"
-        if (batch["lost_s"] and not batch["lost_cost"]) or (batch["load_s"] and not batch["load_cost"]):
+        if any(batch[f"{part}_s"] and not found.paid(batch, f"{part}_") for part in ("lost", "load")):
             yield f"batch {batch['id']} lost {batch['lost_s']} s, loaded {batch['load_s']} s, all for nothing"
     if not math.isclose(rows_cost(found), found.told_cost, rel_tol=1e-9):
         yield f"the jobs cost {found.told_cost} by the API and {rows_cost(found)} by the rows"
@@ -141,7 +144,7 @@ def a_pass_that_died_is_waste(found: Evidence) -> Iterator[str]:
     for batch in found.tables["batches"]:
         of_node = batch["outcome"] in ("expired", "vanished") and "denoise" in batch["spent_s"]
         died = batch["failure"] == "engine_died" or (of_node and batch["id"] not in reported)
-        if died and not (batch["lost_s"] > 0 and batch["lost_cost"] > 0):
+        if died and not (batch["lost_s"] > 0 and found.paid(batch, "lost_") > 0):
             yield f"batch {batch['id']} died at work ({batch['outcome']}), and nothing of it counts as lost"
     for event in found.tables["events"]:
         poisonous = event["noun"] == "shot" and event["detail"] == "poison"
@@ -154,8 +157,10 @@ def a_dead_nodes_work_waits_again_in_time(found: Evidence) -> Iterator[str]:
         # A node that lives, without its engine, holds its batch until all it has rendered is delivered. Its
         # pauses between attempts are not at a fifth.
         lived = batch["outcome"] != "expired"
-        of_store = [(begin, end + LONGEST_WAIT_S) for begin, end in found.store_outages if lived]
-        late = (batch["closed_at"] or math.inf) - _due(felled, [*found.outages, *of_store])
+        of_gateway = found.gateway_outages if felled.node in found.volunteers else ()
+        delivering = [*found.store_outages, *of_gateway] if lived else []
+        excused = [(begin, end + LONGEST_WAIT_S) for begin, end in delivering]
+        late = (batch["closed_at"] or math.inf) - _due(felled, [*found.outages, *excused])
         if late > 0:
             yield f"{batch['id']} of {felled.node} ({felled.by}) closed {late:.1f} s too late"
 
@@ -230,8 +235,9 @@ def _due(felled: Felled, excused: Iterable[tuple[float, float]]) -> float:
 
 
 def _groups(found: Evidence) -> dict[str, str]:
-    """Shot to the manifest's group it is of."""
-    return {want["shot_id"]: want["name"].split("/")[0] for want in found.tables["wants"]}
+    """Shot to the manifest's group it is of; copies that are compared have groups of their own."""
+    named = [*found.tables["removals"], *found.tables["wants"]]
+    return {row["shot_id"]: row["name"].split("/")[0] for row in named}
 
 
 def _lost_with(found: Evidence, shot_id: str) -> float:

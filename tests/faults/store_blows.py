@@ -8,7 +8,7 @@ from functools import partial
 from random import Random
 
 from common.storage import EMBEDDINGS
-from tests.faults.blows import AWAY_S, NAMES, Blow, Fault
+from tests.faults.blows import AWAY_S, Blow, Fault
 from tests.faults.proxied_store import ProxiedStore
 from tests.faults.s3_proxy import Trouble
 from tests.faults.target import SCALE, TIMING, Target, send
@@ -129,4 +129,4 @@ def _end_all(store: ProxiedStore, target: Target, _: Random) -> Blow | None:
 
 
 def _may_end_all(store: ProxiedStore, target: Target) -> bool:
-    return store.is_well and all(map(target.may_kill, NAMES))
+    return store.is_well and all(map(target.may_kill, target.nodes))

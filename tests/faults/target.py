@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import signal
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from socket import create_connection
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -24,6 +26,7 @@ from common.failures import MAX_CRASHES
 from common.settings import Settings, Timing
 from coordinator.client import FarmClient
 from coordinator.embedded.home import Home
+from coordinator.embedded.process import Child
 from coordinator.embedded.state import read_state
 from tests.e2e.conftest import furnish
 from tests.e2e.farmhouse import Farmhouse
@@ -54,6 +57,8 @@ class Target:
     house: Farmhouse
     #: Where tests reach the store past its proxy; empty: as the farm does.
     s3_endpoint: str = ""
+    #: Nodes that run elsewhere, by name.
+    elsewhere: dict[str, Child] = field(default_factory=dict)
 
     @classmethod
     def furnished(
@@ -86,8 +91,15 @@ class Target:
     def client(self) -> FarmClient:
         return self.house.client()
 
+    @property
+    def nodes(self) -> tuple[str, ...]:
+        """Names of all nodes, its own and those elsewhere."""
+        return (*(node.name for node in self.settings().nodes), *self.elsewhere)
+
     def pid(self, part: str) -> int | None:
-        """The process of a part; None while it does not run."""
+        """The process of a part, or of a node elsewhere; None while it does not run."""
+        if (child := self.elsewhere.get(part)) is not None:
+            return child.pid if child.exit_status is None else None
         state = read_state(self.home)
         parts = state.components if state else ()
         return next((one.pid for one in parts if one.name == part), None)
@@ -125,6 +137,14 @@ class Target:
         """Whether the coordinator leads and answers in time."""
         with suppress(httpx.HTTPError, OSError):
             return _asking().get(f"{self.settings().api_url}/healthz", timeout=_SLOW_S).is_success
+        return False
+
+    def gateway_answers(self) -> bool:
+        """Whether the gateway shakes hands in time; calls would count as those of nodes at this address."""
+        gateway = self.settings().gateway
+        with suppress(OSError), create_connection((gateway.listen, gateway.port), _SLOW_S) as connection:
+            _anybody().wrap_socket(connection).close()
+            return True
         return False
 
     @contextmanager
@@ -208,6 +228,14 @@ def _s3_client(endpoint: str | None, region: str, access_key: str, secret_key: s
 def _asking() -> httpx.Client:
     """Made once, as that takes longer than a question; with a connection for each, as farms come and go."""
     return httpx.Client(trust_env=False, limits=httpx.Limits(max_keepalive_connections=0))
+
+
+@cache
+def _anybody() -> ssl.SSLContext:
+    """Whose key a server shows is the business of nodes."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
 
 
 def send(pid: int, number: signal.Signals) -> bool:

@@ -151,6 +151,7 @@ class Trial:
             pictures={key: kept for key, kept in found.pictures.items() if key not in others},
             quarantine=[key for key in found.quarantine if key.split("/")[1] not in foreign],
             changed=found.changed - others,
+            gone=found.gone - others,
             told_cost=told_cost,
         )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from random import Random
 
@@ -11,8 +11,10 @@ import httpx
 from sqlalchemy.exc import OperationalError
 
 from common.errors import Conflict, FarmError, Unavailable
-from common.views import Submit
-from tests.faults.target import NODES, Target
+from common.views import JobSummary, Submit
+from coordinator.client import FarmClient
+from coordinator.ledger.verification import PAYER
+from tests.faults.target import Target
 
 #: Names the two shots that no farm can make; one ends its engine, the other is longer than the model reads.
 DEADLY, ENDLESS = "deadly", "endless"
@@ -96,8 +98,12 @@ class Operator:
     _VERBS = ("pause", "resume", "resume", "cancel", "requeue", "requeue", "retry", "priority", "priority")
     _NODE_VERBS = ("drain", "pause", "resume", "resume", "quarantine", "forgive", "forgive")
 
-    def __init__(self, target: Target, draw: Random, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, target: Target, draw: Random, say: Callable[[str], None], nodes: Sequence[str]
+    ) -> None:
+        """`nodes` are those that may be steered."""
         self._target = target
+        self._nodes = nodes
         self._draw = draw
         self._say = say
         self._submitted = 0
@@ -123,7 +129,7 @@ class Operator:
         Returns the cancelled one.
         """
         with self._target.client() as client:
-            ids = [job.id for job in client.jobs()]
+            ids = [job.id for job in _own(client)]
         doomed = self._draw.choice(ids[:-_HOPELESS_JOBS])
         self._post(f"jobs/{doomed}", "cancel")
         for job in ids:
@@ -131,7 +137,7 @@ class Operator:
             with suppress(Conflict):
                 if job != doomed:
                     self._post(f"jobs/{job}", "requeue")
-        for node, _ in NODES:
+        for node in self._nodes:
             # Most of them are neither paused, draining nor quarantined.
             with suppress(Conflict):
                 self._post(f"nodes/{node}", "resume")
@@ -149,14 +155,14 @@ class Operator:
 
     def _steer_job(self) -> None:
         with self._target.client() as client:
-            job = self._draw.choice(client.jobs())
+            job = self._draw.choice(_own(client))
         verb = self._draw.choice(self._VERBS)
         self._post(f"jobs/{job.id}", verb)
         self.acts += 1
         self._say(f"operator: {verb} {job.name}")
 
     def _steer_node(self) -> None:
-        (node, _), verb = self._draw.choice(NODES), self._draw.choice(self._NODE_VERBS)
+        node, verb = self._draw.choice(self._nodes), self._draw.choice(self._NODE_VERBS)
         self._post(f"nodes/{node}", verb)
         self.acts += 1
         self._say(f"operator: {verb} {node}")
@@ -178,3 +184,8 @@ class Operator:
     def _runs_dry(self) -> bool:
         waiting = self._target.rows("SELECT count(*) AS shots FROM shots WHERE state = 'waiting'")
         return bool(waiting[0]["shots"] < SHOTS_A_JOB)
+
+
+def _own(client: FarmClient) -> list[JobSummary]:
+    """The jobs of people, the newest first: not those by which the farm verifies images."""
+    return [job for job in client.jobs() if job.owner != PAYER]

@@ -4,6 +4,9 @@ It speaks the engine's protocol through the engine's own two ends. Told to rende
 word it is killed; a prompt that is longer than the model reads it refuses. The file that
 `QUICK_PROFILE` names may tell what models take, as `{"tiny": {"load_s": 1.5, "image_s": 0.3}}`; each pass
 reads it.
+
+An engine that lies draws noise (`QUICK_LIES` is `noise`) or its first picture again (`stale`), and writes the
+shots of which it did so to the file that `QUICK_LIES_TOLD` names.
 """
 
 from __future__ import annotations
@@ -66,7 +69,7 @@ def _rendered(command: protocol.Render, lines: ProtocolStreams, saver: Saver) ->
             return protocol.Failed(kind="cancelled", message=f"interrupted after {done + 1} steps")
         lines.emit(protocol.Step(done=done + 1))
     for one, shot in zip(command.shots, shots, strict=True):
-        saver.save(one.id, shot, _drawn(shot))
+        saver.save(one.id, shot, _delivered(one.id, shot))
     return protocol.Done(denoise_s=time.monotonic() - began, decode_s=0.0, peak_bytes=None)
 
 
@@ -83,6 +86,33 @@ def _profile(model: str) -> dict[str, float]:
     path = os.environ.get("QUICK_PROFILE")
     known: dict[str, dict[str, float]] = json.loads(Path(path).read_text()) if path else {}
     return known.get(model, {})
+
+
+def _delivered(shot_id: str, shot: Shot) -> Image.Image:
+    """The picture of a shot, or what this engine delivers instead."""
+    if (lie := os.environ.get("QUICK_LIES")) is None:
+        return _drawn(shot)
+    if lie == "stale":
+        first = _first(shot.prompt, shot.seed)
+        if first == (shot.prompt, shot.seed):
+            return _drawn(shot)
+        picture = _drawn(shot._replace(prompt=first[0], seed=first[1]))
+    else:
+        size = shot.width, shot.height
+        picture = Image.frombytes("RGB", size, os.urandom(3 * shot.width * shot.height))
+    with Path(os.environ["QUICK_LIES_TOLD"]).open("a") as told:
+        told.write(f"{shot_id}\n")
+    return picture
+
+
+_firsts: list[tuple[str, int]] = []
+
+
+def _first(prompt: str, seed: int) -> tuple[str, int]:
+    """What this process drew first."""
+    if not _firsts:
+        _firsts.append((prompt, seed))
+    return _firsts[0]
 
 
 def _drawn(shot: Shot) -> Image.Image:
