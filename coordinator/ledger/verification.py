@@ -13,7 +13,7 @@ from hashlib import sha256
 from itertools import count
 from typing import Any, NamedTuple
 
-from sqlalchemy import Row, func, insert, or_, select, update
+from sqlalchemy import Row, and_, func, insert, or_, select, update
 
 from common.catalog import base_recipe
 from common.levels import OwnerStanding, checked_share, is_chosen
@@ -86,6 +86,15 @@ def bar(write: Write, rules: Rules, owner: str, reason: str) -> None:
     for node_id in write.connection.scalars(volunteers_of(owner)).all():
         _quarantine(write, rules, node_id, reason)
     _ask(write, owner, [_Suspect(row._asdict(), "recalled") for row in _unverified(write, owner)])
+    _discard_doubtful(write, rules, owner)
+
+
+def _discard_doubtful(write: Write, rules: Rules, owner: str) -> None:
+    """Discard what one node of the farm insists is wrong: a barred owner has no benefit of the doubt."""
+    there = images.c.shot_id == verifications.c.shot_id, images.c.attempt_id == verifications.c.attempt_id
+    doubtful = verifications.c.owner == owner, verifications.c.verdict == Judgement.DOUBTFUL.value
+    query = select(images.c.shot_id).select_from(verifications.join(images, and_(*there))).where(*doubtful)
+    discard(write, rules.rates.currency, write.connection.scalars(query).all(), FARM)
 
 
 def reinstate(write: Write, owner: str) -> None:
@@ -335,7 +344,9 @@ def _act(write: Write, rules: Rules, row: Row[Any], verdict: Judgement, opinions
             discard(write, rules.rates.currency, [row.shot_id], FARM)
         case Judgement.DOUBTFUL:
             # A quarantine that an operator or a bar began keeps its reason.
-            if node.state != NodeState.QUARANTINED:
+            if known_standing(write, row.owner).barred:
+                discard(write, rules.rates.currency, [row.shot_id], FARM)
+            elif node.state != NodeState.QUARANTINED:
                 other = f"{opinions[0].node} alone renders image {row.shot_id[:12]} otherwise"
                 _quarantine(write, rules, row.node_id, f"{other}: one of the two nodes is wrong")
         case Judgement.OPEN:

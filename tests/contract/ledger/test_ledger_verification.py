@@ -360,6 +360,38 @@ def test_one_node_of_the_farm_quarantines_at_most(bench: Bench) -> None:
     assert bench.counts(job) == {"done": 1}, "nothing proves that its image is false"
 
 
+def test_what_one_node_contradicted_is_replaced_once_the_owner_is_barred(bench: Bench) -> None:
+    jobs_of_people = [bench.submit(placed(1)).job_id]
+    vol, (own, another) = volunteer(bench), own_nodes(bench)
+    render(bench, vol.lease(), noise)
+    verify_all(bench, own)
+    assert verdicts(bench) == ["doubtful"]
+    bench.ledger.nodes.forgive("vol")
+    jobs_of_people.append(bench.submit(placed(1, first=50)).job_id)
+    render(bench, vol.lease(), noise)
+    verify_all(bench, own, another)
+    assert verdicts(bench) == ["doubtful", "false"]
+
+    work_off(bench, own)
+    assert [bench.counts(job) for job in jobs_of_people] == [{"done": 1}] * 2
+    assert {row.node_id for row in bench.rows(images)} == {"own"}
+
+
+@pytest.mark.usefixtures("unchosen")
+def test_one_node_is_enough_against_an_owner_that_is_barred(bench: Bench) -> None:
+    job = bench.submit(placed(1)).job_id
+    vol, own = volunteer(bench), bench.join("own")
+    render(bench, vol.lease(), noise)
+    with bench.ledger.transactions.write() as write:
+        bar(write, bench.rules, "vic", "as a test")
+    verify_all(bench, own)
+    assert verdicts(bench) == ["doubtful"]
+
+    work_off(bench, own)
+    assert bench.counts(job) == {"done": 1}
+    assert [row.node_id for row in bench.rows(images)] == ["own"]
+
+
 def test_a_shot_that_is_rendered_again_after_a_deletion_is_verified_again(bench: Bench) -> None:
     """By the same copy, which had a position among the removals."""
     vol, own = volunteer(bench), bench.join("own")

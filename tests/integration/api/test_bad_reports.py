@@ -151,7 +151,13 @@ def test_no_image_is_granted_ever_other_files(node: ScriptedNode, lease: Lease):
     for number in range(4):
         node.grant(lease, shot, b"file %d" % number)
     node.grant(lease, shot, b"file 0")
-    wish = {"token": lease.token, "shot_id": shot.id, "sha256": "5" * 64, "size": 5, "content_type": "image/png"}
+    wish = {
+        "token": lease.token,
+        "shot_id": shot.id,
+        "sha256": "5" * 64,
+        "size": 5,
+        "content_type": "image/png",
+    }
     for path, body in (("grants", wish), ("pass/grants", {"requests": [wish]})):
         answer = node.http.post(f"/v1/batches/{lease.batch_id}/{path}", json=body)
         assert "was granted 4 different files already" in refused(answer, 409)
