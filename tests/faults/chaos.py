@@ -23,6 +23,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import redis
 
@@ -211,7 +212,7 @@ def _run(folder: Path, options: argparse.Namespace) -> bool:
         little = folder / "little.yaml"
         little.write_text(_LITTLE)
         cards = (("node-6", str(little)), *((name, str(CARDS / card)) for name, card in _OWN_NODES))
-        settings = {
+        settings: dict[str, Any] = {
             "database_url": url,
             "nodes": [{"name": name, "card": card} for name, card in cards],
             "gateway": {"listen": "127.0.0.1"},
