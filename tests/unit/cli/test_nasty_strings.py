@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import asdict
 from datetime import date
@@ -45,11 +45,22 @@ MANIFEST = "{version: 1, shots: [{name: a, model: shotfarm-demo, prompt: a red m
 #: So wide that nothing is wrapped.
 _WIDE = 100_000
 _CONTROLS = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
-#: Each with its own mark, so that one which is lost is missed.
-_CHUNKS = [
-    "".join(f"‹{number}›{text}" for number, text in enumerate(NASTY) if number % 3 == rest)
-    for rest in range(3)
-]
+
+
+def sayable(text: str) -> bool:
+    """Whether a farm can send it."""
+    return not re.search("[\0\ud800-\udfff]", text)
+
+
+def marked(strings: Iterable[str]) -> str:
+    """Each with its own mark, so that one which is lost is missed."""
+    return "".join(f"‹{number}›{text}" for number, text in enumerate(strings))
+
+
+#: All strings, in three texts.
+_CHUNKS = [marked(NASTY[rest::3]) for rest in range(3)]
+#: These, and one with those that are tried with everything.
+_SAID = [*_CHUNKS, marked(text for text in WORST if sayable(text))]
 
 
 class Case(NamedTuple):
@@ -231,14 +242,14 @@ def test_what_a_farm_says_is_shown_as_it_is(
     name: str, farm: Farm, answers: AnsweringFarm, tmp_path: Path
 ) -> None:
     case = COMMANDS[name]
-    for text in (*_CHUNKS, *filter(sayable, WORST)):
+    for text in _SAID:
         answers.text = text
         write_catalog(tmp_path, text)
         check(farm(*case.words), case.code, *([text[: case.letters]] if case.shows else []))
 
 
 def test_what_cards_have_measured_is_shown_as_it_is(farm: Farm, answers: AnsweringFarm) -> None:
-    for text in (*_CHUNKS, *filter(sayable, WORST)):
+    for text in _SAID:
         answers.text = text
         check(farm("models", "--measured"), 0, text)
 
@@ -258,7 +269,7 @@ def test_json_holds_every_text_exactly(name: str, farm: Farm, answers: Answering
 @pytest.mark.parametrize("name", [name for name, case in COMMANDS.items() if case.calls])
 def test_why_a_farm_refuses_is_shown_as_it_is(name: str, farm: Farm, answers: AnsweringFarm) -> None:
     answers.refuses = True
-    for text in (*_CHUNKS, *filter(sayable, WORST)):
+    for text in _SAID:
         answers.text = text
         check(farm(*COMMANDS[name].words), 2, text)
 
@@ -320,7 +331,7 @@ def joining(options: NodeOptions, probe: Probe) -> Iterator[None]:
 
 @pytest.mark.parametrize("name", sorted(NODE_COMMANDS.keys() - _ALONE))
 def test_why_a_farm_refuses_a_node_is_shown_as_it_is(name: str, node: Farm, answering: AnsweringFarm) -> None:
-    for text in (*_CHUNKS, *filter(sayable, WORST)):
+    for text in _SAID:
         answering.text = text
         kept_identity(home_of_a_node(), "n-1", answering.url)
         ran = node(*NODE_COMMANDS[name], "--farm", answering.url, "--name", "n-1")
@@ -341,7 +352,7 @@ def test_nothing_that_is_given_to_a_node_is_obeyed(name: str, node: Farm, answer
 
 def test_what_a_node_does_is_shown_as_it_is(node: Farm) -> None:
     home, today = home_of_a_node(), Day(day=date(2026, 1, 5))
-    for text in (*_CHUNKS, *filter(sayable, WORST)):
+    for text in _SAID:
         working = BatchStatus(model=text, owner=text, images=1, delivered=0, phase=text, seconds=1)
         paused = NodeStatus(node="n-1", farm=text, paused=text, today=today)
         for status in (paused, NodeStatus(node="n-1", farm=text, work=working, doing=text, today=today)):
@@ -422,11 +433,6 @@ def test_json_is_exact_in_every_encoding(encoding: str, monkeypatch: pytest.Monk
     stream.flush()
     printed = json.loads(stream.buffer.getvalue().decode(encoding))
     assert [each["detail"] for each in printed] == [each.detail for each in said]
-
-
-def sayable(text: str) -> bool:
-    """Whether a farm can send it."""
-    return not re.search("[\0\ud800-\udfff]", text)
 
 
 def texts(data: Any) -> Iterator[str]:
