@@ -127,6 +127,12 @@ def lokr(name: str, outputs: int, inputs: int, *, alpha: bool = False) -> Shapes
     return shapes | ({f"{name}.alpha": ()} if alpha else {})
 
 
+def dora(name: str, outputs: int, inputs: int, *, of_inputs: bool = False) -> Shapes:
+    """A LoRA with the scales of a DoRA, as kohya's trainer and LyCORIS write them."""
+    scales = (1, inputs) if of_inputs else (outputs, 1)
+    return kohya(name, outputs, inputs) | {f"{name}.dora_scale": scales}
+
+
 def _two(
     name: str, halves: tuple[str, str], outputs: int, inputs: int, rank: int, up_rank: int | None = None
 ) -> Shapes:
@@ -136,8 +142,6 @@ def _two(
     }
 
 
-#: diffusers takes such a file and leaves the scales out, with a warning in its log.
-DORA = "dora of kohya"
 CONVERT = "convert it to a plain LoRA"
 ANOTHER = "use a LoRA that was made for this model"
 _Z = "layers.0.attention"
@@ -183,17 +187,46 @@ def _both(pipeline: str, prefix: str, layer: str, second: str, outputs: int, inp
             "lacks one of its two tensors",
         ),
         Case(pipeline, "dora of peft", good | {f"{prefix}{layer}.lora_magnitude_vector": (outputs,)}),
-        Case(
-            pipeline, DORA, good | {f"{prefix}{layer}.dora_scale": (outputs, 1)}, f"it is a DoRA.*{CONVERT}"
-        ),
+        *_doras(pipeline, f"{prefix}{layer}", good, outputs, inputs),
         *_factored(pipeline, f"{prefix}{layer}", f"{prefix}{unknown}", outputs, inputs),
+        Case(pipeline, "lora and loha", good | loha(f"{prefix}{second}", outputs, inputs)),
         Case(
             pipeline,
-            "lora and loha",
-            good | loha(f"{prefix}{second}", outputs, inputs),
-            f"layers of a LoRA and of a LoHa.*{CONVERT}",
+            "kohya and lokr",
+            kohya(f"{prefix}{layer}", outputs, inputs) | lokr(f"{prefix}{second}", outputs, inputs),
+        ),
+        Case(
+            pipeline,
+            "lora and loha in one layer",
+            good | loha(f"{prefix}{layer}", outputs, inputs),
+            f"has tensors of a LoRA and of a LoHa or LoKr; {CONVERT}",
+        ),
+        Case(
+            pipeline,
+            "loha, and half a lora",
+            loha(f"{prefix}{second}", outputs, inputs) | dict([*good.items()][:1]),
+            "lacks one of its two tensors",
         ),
         Case(pipeline, "other tensors", good | {f"{prefix}{layer}.diff_b": (4,)}, "not of a LoRA, such as"),
+    ]
+
+
+def _doras(pipeline: str, layer: str, good: Shapes, outputs: int, inputs: int) -> list[Case]:
+    scales = f"{layer}.dora_scale"
+    return [
+        Case(pipeline, "dora of kohya", dora(layer, outputs, inputs)),
+        Case(pipeline, "dora of inputs", good | {scales: (1, inputs)}),
+        Case(pipeline, "dora, lokr", lokr(layer, outputs, inputs) | {scales: (outputs, 1)}),
+        Case(
+            pipeline, "dora of another width", good | {scales: (7, 1)}, f"`dora_scale` .* is 7×1, .*{ANOTHER}"
+        ),
+        Case(pipeline, "scales alone", {scales: (outputs, 1)}, "lacks one of its two tensors"),
+        Case(
+            pipeline,
+            "doras of peft and of kohya",
+            good | {scales: (outputs, 1), f"{layer}.lora_magnitude_vector": (outputs,)},
+            f"it has `lora_magnitude_vector`, which the engine cannot load beside.*{CONVERT}",
+        ),
     ]
 
 
@@ -216,8 +249,7 @@ def _factored(pipeline: str, layer: str, unknown: str, outputs: int, inputs: int
         if kind is not lokr:
             other = kind(layer, outputs, inputs, rank=5)
             cases.append(Case(pipeline, f"{name} of wrong rank", other, "different ranks, 5 and 2"))
-    dora = lokr(layer, outputs, inputs) | {f"{layer}.dora_scale": (outputs, 1)}
-    return [*cases, Case(pipeline, f"{DORA}, lokr", dora, f"it is a DoRA.*{CONVERT}")]
+    return cases
 
 
 CASES = [
@@ -256,6 +288,13 @@ CASES = [
         },
     ),
     Case(Z_IMAGE, "lokr ai-toolkit", lokr(f"diffusion_model.{_Z}.to_q", 64, 64, alpha=True)),
+    Case(Z_IMAGE, "dora fused", dora(f"diffusion_model.{_Z}.qkv", 192, 64)),
+    Case(
+        Z_IMAGE,
+        "dora fused, of inputs",
+        dora(f"diffusion_model.{_Z}.qkv", 192, 64, of_inputs=True),
+        f"is of the inputs of 3 joined layers; {CONVERT}",
+    ),
     Case(Z_IMAGE, "lokr fused", lokr(f"diffusion_model.{_Z}.qkv", 192, 64)),
     Case(Z_IMAGE, "loha fused", loha("lora_unet_layers_0_attention_qkv", 192, 64)),
     Case(
@@ -314,6 +353,7 @@ CASES = [
     Case(KLEIN, "lokr lycoris", lokr("lycoris_transformer_blocks_0_attn_to_q", 32, 32, alpha=True)),
     Case(KLEIN, "lokr bare", lokr("transformer_blocks.0.attn.to_q", 32, 32)),
     Case(KLEIN, "lokr fused", lokr("diffusion_model.double_blocks.0.img_attn.qkv", 96, 32)),
+    Case(KLEIN, "dora fused", dora("lora_unet_double_blocks_0_img_attn_qkv", 96, 32)),
     Case(KLEIN, "loha fused", loha("lora_unet_double_blocks_0_img_attn_qkv", 96, 32)),
     Case(KLEIN, "for z-image", _FOR_Z_IMAGE, r"none of its 1 layers \(they are of Z-Image\)"),
     Case(KLEIN, "for sdxl", _FOR_SDXL, r"none of its 1 layers \(they are of SDXL\)"),
@@ -379,6 +419,19 @@ CASES = [
         lokr(f"{_KOHYA_UNET}_attn1_to_q", 32, 32)
         | loha("lora_te_text_model_encoder_layers_0_self_attn_q_proj", 32, 32),
     ),
+    Case(SD15, "dora, text", dora("lora_te_text_model_encoder_layers_0_self_attn_q_proj", 32, 32)),
+    Case(
+        SD15,
+        "dora convolution",
+        conv(f"lora_unet_{_CONVOLUTION}", 16, 16, 3)
+        | {f"lora_unet_{_CONVOLUTION}.dora_scale": (16, 1, 1, 1)},
+    ),
+    Case(
+        SD15,
+        "dora convolution of inputs",
+        conv(f"lora_unet_{_CONVOLUTION}", 16, 16, 3)
+        | {f"lora_unet_{_CONVOLUTION}.dora_scale": (1, 16, 1, 1)},
+    ),
     Case(SD15, "loha convolution", loha(f"lora_unet_{_CONVOLUTION}", 16, 16 * 9)),
     Case(SD15, "loha tucker", tucker(f"lora_unet_{_CONVOLUTION}", 16, 16, 3)),
     Case(
@@ -413,6 +466,7 @@ CASES = [
         conv("lora_unet_input_blocks_1_0_in_layers_2", 16, 16, 3),
     ),
     Case(SDXL, "for sd15", kohya(f"{_KOHYA_UNET}_attn2_to_k", 32, 32), "32×32, that of the model 32×96"),
+    Case(SDXL, "dora of the training code", dora(f"{_SGM}_attn2_to_k", 32, 96)),
     Case(SDXL, "lokr of the training code", lokr(f"{_SGM}_attn2_to_k", 32, 96, alpha=True)),
     Case(SDXL, "loha, text", loha("lora_te2_text_model_encoder_layers_0_self_attn_q_proj", 64, 64)),
     Case(SDXL, "lokr for sd15", lokr(f"{_SGM}_attn2_to_k", 32, 32), "32×32, that of the model 32×96"),
@@ -424,10 +478,18 @@ CASES = [
         32,
         32,
     ),
+    *_doras(
+        FLUX1,
+        "transformer.transformer_blocks.0.attn.to_q",
+        peft("transformer.transformer_blocks.0.attn.to_q", 32, 32),
+        32,
+        32,
+    ),
     Case(FLUX1, "loha kohya", loha("lora_unet_double_blocks_0_img_attn_qkv", 96, 32)),
     Case(FLUX1, "lokr fused", lokr(f"diffusion_model.{_SINGLE}", 224, 32)),
     Case(FLUX1, "lokr, text", lokr("lora_te1_text_model_encoder_layers_0_self_attn_q_proj", 32, 32)),
     Case(CHROMA, "lokr", lokr("lycoris_transformer_blocks_0_ff_net_2", 32, 128)),
+    Case(CHROMA, "dora", dora("lora_unet_double_blocks_0_img_attn_qkv", 96, 32)),
     Case(CHROMA, "lokr fused", lokr(f"diffusion_model.{_SINGLE}", 224, 32)),
     Case(
         CHROMA,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Literal
 
 from common.weights.header import Header, Tensor
 
@@ -23,6 +24,9 @@ _PREFIXES = ("transformer.", "diffusion_model.", "base_model.model.", "lora_unet
 FUSED = (".attention.qkv", ".attention.out")
 
 
+Kind = Literal["lora", "loha", "lokr"]
+
+
 @dataclass(slots=True)
 class LoraTensors:
     """Those of one layer."""
@@ -32,29 +36,39 @@ class LoraTensors:
     #: Those of a LoHa or LoKr by the end of their names, such as `w1_a`.
     factors: dict[str, Tensor] = field(default_factory=dict)
     is_lokr: bool = False
+    #: The lengths that rows or columns of the layer's weight get: it is a DoRA of LyCORIS or kohya.
+    scales: Tensor | None = None
+    #: Names in the file of `down`, `up`, `scales` and the factors.
+    keys: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def kind(self) -> Kind:
+        if not self.factors:
+            return "lora"
+        return "lokr" if self.is_lokr else "loha"
 
 
 @dataclass
 class LoraFile:
     #: By the layer's name as in the file.
     layers: dict[str, LoraTensors] = field(default_factory=dict)
-    #: `lora`, `loha`, `lokr`.
-    kinds: set[str] = field(default_factory=set)
+    kinds: set[Kind] = field(default_factory=set)
     #: How the tensors of a LoRA are named: `lora_A`, `lora_down`, `lora.down`.
     spellings: set[str] = field(default_factory=set)
     has_alphas: bool = False
-    #: Whether it is a DoRA of LyCORIS or kohya; those of peft have `lora_magnitude_vector`.
-    has_dora_scales: bool = False
+    #: Ends of keys that only diffusers reads, such as `lora_magnitude_vector` of peft's DoRAs.
+    extras: set[str] = field(default_factory=set)
+    #: Whether some layer has the scales of a DoRA.
+    has_scales: bool = False
     #: Whether keys name peft's adapter: `lora_A.default.weight`.
     has_adapters: bool = False
     #: Keys that no kind of LoRA has.
     strays: list[str] = field(default_factory=list)
 
     @property
-    def is_factored(self) -> bool:
-        """Whether it has LoHas and LoKrs only: matrices that are products of others, element by element or by
-        Kronecker."""
-        return bool(self.kinds) and "lora" not in self.kinds
+    def is_hooked(self) -> bool:
+        """Whether the engine computes it beside the layers: diffusers loads no file with such layers."""
+        return self.has_scales or bool(self.kinds - {"lora"})
 
     @cached_property
     def is_kohya(self) -> bool:
@@ -76,9 +90,14 @@ def read_lora(header: Header) -> LoraFile:
         found = _KEY.match(key)
         if found is None or not (tensor.shape or found["other"]):
             file.strays.append(key)
+        elif found["other"] == "alpha":
+            file.has_alphas = True
+        elif found["other"] == "dora_scale":
+            file.has_scales = True
+            layer = file.layers.setdefault(found["module"], LoraTensors())
+            layer.scales, layer.keys["scales"] = tensor, key
         elif found["other"]:
-            file.has_alphas |= found["other"] == "alpha"
-            file.has_dora_scales |= found["other"] == "dora_scale"
+            file.extras.add(found["other"])
         else:
             _take(file, found, tensor)
     return file
@@ -89,12 +108,13 @@ def _take(file: LoraFile, found: re.Match[str], tensor: Tensor) -> None:
     if not found["lora"]:
         file.kinds.add("loha" if found["loha"] else "lokr")
         layer.is_lokr = bool(found["lokr"])
-        layer.factors[found["lokr"] or found["loha"].removeprefix("hada_")] = tensor
+        name = found["lokr"] or found["loha"].removeprefix("hada_")
+        layer.factors[name], layer.keys[name] = tensor, found[0]
         return
     file.kinds.add("lora")
     file.has_adapters |= bool(found["adapter"])
     if found["lora"] in _DOWN:
         file.spellings.add(found["lora"])
-        layer.down = tensor
+        layer.down, layer.keys["down"] = tensor, found[0]
     else:
-        layer.up = tensor
+        layer.up, layer.keys["up"] = tensor, found[0]

@@ -1,7 +1,8 @@
 """Whether a LoRA's file does on a model what it should, by the headers of both.
 
 The rules are those by which diffusers 0.42 takes a LoRA whole: what it would take in part, or drop without
-a word, is refused. LoHas and LoKrs are the engine's own (`gpu_node/engine/lycoris.py`).
+a word, is refused. LoHas, LoKrs and DoRAs of their trainers are the engine's own
+(`gpu_node/engine/lycoris.py`).
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from math import prod
 
 from common.weights.factors import side_of
-from common.weights.header import Header
+from common.weights.header import Header, Tensor
 from common.weights.layer_names import flat, same_name
 from common.weights.lora import lora_families, lora_layers
 from common.weights.lora_file import LoraFile, LoraTensors, read_lora
@@ -33,7 +34,7 @@ def lora_misfit(header: Header, pipeline: str, modules: Modules | None) -> str |
     loader = LOADERS.get(pipeline, PLAIN)
     if why := _kind_problem(file, loader):
         return why
-    if loader is PLAIN and not (file.is_factored or _is_plain(file)):
+    if loader is PLAIN and not (file.is_hooked or _is_plain(file)):
         return None
     if (why := _tensor_problem(file)) or modules is None:
         return why
@@ -47,12 +48,9 @@ def _is_plain(file: LoraFile) -> bool:
 
 
 def _kind_problem(file: LoraFile, loader: LoraLoader) -> str | None:
-    if file.kinds and not file.is_factored and len(file.kinds) > 1:
-        return f"it has layers of a LoRA and of a LoHa or LoKr, which the engine cannot load; {_CONVERT}"
-    if file.has_dora_scales:
-        return f"it is a DoRA with `dora_scale`, which the engine would leave out; {_CONVERT}"
-    if file.is_factored:
-        return None
+    if file.is_hooked:
+        extra = min(file.extras, default=None)
+        return extra and f"it has `{extra}`, which the engine cannot load beside its other layers; {_CONVERT}"
     if file.has_adapters and not loader.reads_adapters:
         return "its keys name an adapter (`lora_A.default.weight`); export it without that name"
     if file.has_alphas and not loader.reads_alphas(file):
@@ -66,6 +64,8 @@ def _tensor_problem(file: LoraFile) -> str | None:
         return f"it has tensors that are not of a LoRA, such as `{shortened(file.strays[0], 80)}`; {_CONVERT}"
     for name, layer in file.layers.items():
         said = f"layer `{shortened(name, 80)}`"
+        if layer.factors and (layer.down or layer.up):
+            return f"{said} has tensors of a LoRA and of a LoHa or LoKr; {_CONVERT}"
         if layer.factors:
             if why := _factor_problem(layer):
                 return f"{said} {why}, {_AGAIN}"
@@ -129,6 +129,19 @@ def _shape_problem(name: str, layer: LoraTensors, shapes: list[tuple[int, ...]])
         is_alike = layer.factors and (found[0], prod(found[1:])) == (wanted[0], prod(wanted[1:]))
         if not (found == wanted or is_alike):
             return f"its {said} is {_said(found)}, that of the model {_said(wanted)}; {_ANOTHER}"
+    return _scale_problem(said, layer.scales, wanted, len(shapes)) if layer.scales else None
+
+
+def _scale_problem(said: str, scales: Tensor, wanted: tuple[int, ...], parts: int) -> str | None:
+    """Of a DoRA: it has one scale for each output of the layer, or for each input."""
+    ones = (1,) * (len(scales.shape) - 2)
+    if scales.shape == (wanted[0], 1, *ones):
+        return None
+    if scales.shape != (1, wanted[1], *ones):
+        found = f"the `dora_scale` of its {said} is {_said(scales.shape)}"
+        return f"{found}, the layer of the model {_said(wanted)}; {_ANOTHER}"
+    if parts > 1:
+        return f"the `dora_scale` of its {said} is of the inputs of {parts} joined layers; {_CONVERT}"
     return None
 
 

@@ -33,7 +33,7 @@ class LoraLoader:
     prefix: str
     #: Whether the values of alpha are read in this file; else it is refused as a whole.
     reads_alphas: Callable[[LoraFile], bool]
-    #: What the engine makes of a name in training code, where it finds the layer itself: in a LoHa or LoKr.
+    #: What the engine makes of a name in training code, where it finds the layer itself (a hooked file).
     rename: Rename = same_name
     #: Whether keys may name an adapter.
     reads_adapters: bool = False
@@ -141,7 +141,7 @@ _DENOISER = ("base_model.model.", "diffusion_model.", "lycoris_", "lora_unet_")
 def place_of(name: str, file: LoraFile, pipeline: str) -> Place:
     """Where the layer of the file is in the pipeline."""
     loader = LOADERS.get(pipeline, PLAIN)
-    if not file.is_factored:
+    if not file.is_hooked:
         return loader.place(name, file)
     for prefix, component in _TEXT_ENCODERS.items():
         if name.startswith(prefix):

@@ -2,8 +2,8 @@
 
 diffusers loads many a wrong LoRA without an error and without an effect. A LoRA counts as applied when
 its file fits the model, by the rules that the farm applies when a manifest is submitted, the pipeline lists
-its adapter, and as many layers carry it as the file has. LoHas and LoKrs are added to layers one by one
-(`lycoris.py`). None is ever fused into the weights, which could not be undone exactly.
+its adapter, and as many layers carry it as the file has. LoHas, LoKrs and DoRAs of their trainers are added
+to layers one by one (`lycoris.py`). None is ever fused into the weights, which could not be undone exactly.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from common.weights import Header, read_header
 from common.weights.layer_names import flat
 from common.weights.lora_file import FUSED, LoraFile, read_lora
 from common.weights.lora_fit import lora_misfit
-from gpu_node.engine.lycoris import Layer, Layers, add_factored, count_factored, remove_factored
+from gpu_node.engine.lycoris import Layer, Layers, add_hooks, count_hooks, remove_hooks, scale_doras
 from gpu_node.errors import RenderError, first_line, is_device_lost, is_out_of_memory
 from gpu_node.protocol import EngineLora
 
@@ -50,6 +50,7 @@ def changeable_parts(family: Any) -> set[str]:
 def apply_loras(pipe: Any, loras: tuple[EngineLora, ...], pipeline: str) -> None:
     """Set exactly these LoRAs at their weights on a pipeline that has none.
 
+    While it runs, weights of 8 bits may look full; `finish_loras` follows when they are themselves.
     Raises RenderError `lora_rejected`, and what the card or its memory raised; the pipeline is then spoilt
     and must be dropped.
     """
@@ -60,7 +61,7 @@ def apply_loras(pipe: Any, loras: tuple[EngineLora, ...], pipeline: str) -> None
         header = _header(lora)
         if why := lora_misfit(header, pipeline, modules or None):
             raise _mismatch(lora, why)
-        if (file := read_lora(header)).is_factored:
+        if (file := read_lora(header)).is_hooked:
             _add(pipe, layers, lora, file)
         else:
             plain[f"lora{place}"] = lora
@@ -69,9 +70,14 @@ def apply_loras(pipe: Any, loras: tuple[EngineLora, ...], pipeline: str) -> None
         pipe.set_adapters(list(plain), [_weights(pipe, *each) for each in plain.items()])
 
 
+def finish_loras(pipe: Any) -> None:
+    """Work out what LoRAs need of the weights of their layers."""
+    scale_doras(changeable_layers(pipe))
+
+
 def _add(pipe: Any, layers: Layers, lora: EngineLora, file: LoraFile) -> None:
     try:
-        added = add_factored(layers, lora, file, type(pipe).__name__)
+        added = add_hooks(layers, lora, file, type(pipe).__name__)
     except Invalid as error:
         raise _mismatch(lora, str(error)) from error
     for part, additions in added.items():
@@ -96,8 +102,8 @@ def remove_loras(pipe: Any) -> None:
     """Leave the pipeline as if no LoRA had ever been set."""
     pipe.unload_lora_weights()
     layers = changeable_layers(pipe)
-    remove_factored(layers)
-    if left := _layers(pipe, None) + count_factored(layers):
+    remove_hooks(layers)
+    if left := _layers(pipe, None) + count_hooks(layers):
         raise RenderError("render_error", f"{left} layers still carry a LoRA after it was removed")
 
 

@@ -11,7 +11,7 @@ import torch
 
 from common.catalog import EIGHT_BITS, lora_parts
 from gpu_node.engine.compiling import Blocks
-from gpu_node.engine.loras import apply_loras, changeable_parts, remove_loras
+from gpu_node.engine.loras import apply_loras, changeable_parts, finish_loras, remove_loras
 from gpu_node.engine.placement import ENCODERS, DevicePlacement, denoiser_of, free_caches
 from gpu_node.engine.quantisation import looking_full, store_as_fp8, store_as_int8
 from gpu_node.engine.text import Texts
@@ -129,6 +129,7 @@ class LoadedModelSlot:
             remove_loras(model.pipe)
             with looking_full(denoiser_of(model.pipe), getattr(torch, load.compute_dtype)):
                 apply_loras(model.pipe, load.loras, load.pipeline)
+            finish_loras(model.pipe)
             if changeable_parts(type(model.pipe)) & set(ENCODERS):
                 # A LoRA may change the text encoder.
                 model.texts.forget()

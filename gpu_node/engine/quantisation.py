@@ -82,6 +82,18 @@ class Int8Linear(torch.nn.Linear):
         return sums[: len(rows) - max(missing, 0)]
 
 
+def full_weight(layer: torch.nn.Linear | torch.nn.Conv2d) -> torch.Tensor:
+    """The weight with which a layer computes, in float32, however it is stored."""
+    weight: torch.Tensor = layer.weight
+    if isinstance(layer, Int8Linear):
+        return weight * layer.scale[:, None]
+    if hasattr(weight, "quant_type"):
+        from diffusers.quantizers.gguf.utils import dequantize_gguf_tensor
+
+        weight = dequantize_gguf_tensor(weight)
+    return weight.detach().float()
+
+
 @contextmanager
 def looking_full(denoiser: Any, dtype: torch.dtype) -> Iterator[None]:
     """While inside, weights of 8 bits look like those of `dtype`, without taking memory.

@@ -20,10 +20,10 @@ from common.weights.lora_fit import lora_misfit
 from common.weights.modules import Modules, lora_modules, weight_files
 from gpu_node.agent.engine_client import EngineClient
 from gpu_node.engine.loras import changeable_layers, remove_loras, take_whole
-from gpu_node.engine.lycoris import add_factored
+from gpu_node.engine.lycoris import add_hooks, scale_doras
 from gpu_node.errors import RenderError
 from tests.engine_talk import ask, engine_lora, load_command, pixels, render, shot
-from tests.lora_matrix import CASES, CHROMA, DORA, FLUX1, KLEIN, MODULES, SD15, SDXL, Z_IMAGE, Case
+from tests.lora_matrix import CASES, CHROMA, FLUX1, KLEIN, MODULES, SD15, SDXL, Z_IMAGE, Case
 from tests.tiny_loras import write_lora
 from tests.tiny_original import save_checkpoint, save_klein_denoiser, save_separate_files
 
@@ -61,14 +61,16 @@ class Pipes:
         return self._held[pipeline]
 
     def takes(self, pipeline: str, file: Path) -> bool:
-        """Whether diffusers takes the LoRA whole, or the engine the LoHa or LoKr."""
+        """Whether diffusers takes the LoRA whole, or the engine what diffusers does not load."""
         header = read_header(file)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             pipe = self.get(pipeline)
             try:
-                if (lora := read_lora(header)).is_factored:
-                    add_factored(changeable_layers(pipe), engine_lora(file), lora, pipeline)
+                if (lora := read_lora(header)).is_hooked:
+                    layers = changeable_layers(pipe)
+                    add_hooks(layers, engine_lora(file), lora, pipeline)
+                    scale_doras(layers)
                 else:
                     take_whole(pipe, engine_lora(file), header, "lora0")
                     pipe.set_adapters(["lora0"], [0.5])
@@ -103,7 +105,7 @@ def test_the_answer_at_submit_is_that_of_the_node(
     said = lora_misfit(read_header(file), case.pipeline, modules_of(folder_of(case.pipeline), case.pipeline))
 
     is_taken = pipes.takes(case.pipeline, file)
-    assert is_taken == (said is None or case.name.startswith(DORA)), said
+    assert is_taken == (said is None), said
 
 
 @pytest.mark.parametrize("pipeline", FAMILIES)
@@ -164,11 +166,15 @@ def assert_has_layers(found: Modules, wanted: Modules) -> None:
 @pytest.mark.parametrize(
     "name",
     [
+        "dora fused",
+        "dora of inputs",
+        "dora of kohya",
         "dora of peft",
         "fused",
         "fused with alpha",
         "fused dotted",
         "kohya fused",
+        "lora and loha",
         "fused peft",
         "loha",
         "loha fused",

@@ -297,8 +297,10 @@ def test_a_lora_whose_header_leaves_several_models_asks_for_one(adder: MakeAdder
 def test_a_lora_of_a_kind_that_the_engine_cannot_load_is_refused_before_it_is_fetched(
     adder: MakeAdder, tmp_path: Path
 ) -> None:
-    with pytest.raises(Invalid, match=r"x\.safetensors cannot work on sdxl: it is a DoRA.*convert it"):
-        prepare(adder, write(tmp_path / "x.safetensors", DORA))
+    more = DORA | {f"{_SDXL_LAYER}.lora_B.bias": (640,)}
+    with pytest.raises(Invalid, match=r"x\.safetensors cannot work on sdxl: it has `lora_B\.bias`.*convert"):
+        prepare(adder, write(tmp_path / "x.safetensors", more))
+    assert prepare(adder, write(tmp_path / "y.safetensors", DORA)).entry["base"] == "sdxl"
 
 
 def test_a_lora_is_compared_with_the_files_of_its_model_where_they_are_here(

@@ -113,8 +113,8 @@ def test_a_lora_alone_is_judged_by_its_own_file(tmp_path: Path, model: Model, lo
     judge = LoraFiles([LocalHeaders((tmp_path,))], now=iter(range(0, 10_000, 100)).__next__)
     file.write_bytes(safetensors_bytes(WIDE))
     assert judge.misfit(lora, model) is None
-    file.write_bytes(safetensors_bytes({"layers.0.lora_A.weight": (2, 4), "layers.0.dora_scale": (4, 1)}))
-    assert "DoRA" in str(judge.misfit(lora, model))
+    file.write_bytes(safetensors_bytes({"layers.0.lora_A.weight": (2, 4)}))
+    assert "lacks one of its two tensors" in str(judge.misfit(lora, model))
     file.write_bytes(b"\x80 a pickle")
     assert "its file cannot be read: " in str(judge.misfit(lora, model))
 
