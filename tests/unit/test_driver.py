@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from common.states import NodeState
 from coordinator.scheduling.changes import ShotsWaiting
 from coordinator.scheduling.driver import Assignment, Decisions, Driver, Trim
+from coordinator.scheduling.member import Member
 from coordinator.scheduling.work import Line
 from tests.unit.test_simulation import CARD, SHOT, Speed, backlog, member
 
@@ -21,12 +22,15 @@ class Nodes:
         self.driver, self.now, self.rendered = driver, 0.0, 0
         #: Node to the images of its pass, and their end.
         self.passes: dict[str, tuple[int, float]] = {}
+        #: Node to when it began its batch.
+        self.begun: dict[str, float] = {}
 
     def follow(self, decisions: Decisions) -> None:
         for decision in decisions:
             match decision:
                 case Assignment(node_id):
                     assert node_id not in self.passes
+                    self.begun[node_id] = self.now
                     self.begin_pass(node_id)
                 case Trim(node_id, images):
                     batch = self.driver.backlog.running[node_id]
@@ -48,23 +52,24 @@ class Nodes:
         if self.driver.backlog.running[node_id].left:
             self.begin_pass(node_id)
         else:
-            self.driver.end(node_id, 1.0)
+            self.driver.end(node_id, self.now - self.begun[node_id])
             self.follow(self.driver.claim(node_id, self.now))
 
     def lose(self, node_id: str) -> None:
         """What the node had waits again, but for what another one renders as well."""
         batch, running = self.driver.backlog.running.get(node_id), self.driver.backlog.running.values()
+        works = dict(self.driver.backlog.works)
         self.passes.pop(node_id, None)
-        self.driver.lose(node_id, 1.0)
+        self.driver.lose(node_id, self.now - self.begun.get(node_id, self.now))
         if batch is not None and batch.duplicates not in {other.id for other in running}:
             copied = sum(other.left for other in running if other.duplicates == batch.id)
             line = Line(batch.job_id, batch.work_key, batch.min_class)
             if images := batch.left - copied:
-                self.driver.tell(ShotsWaiting({line: images}, {batch.work_key: WORKS[batch.work_key]}))
+                self.driver.tell(ShotsWaiting({line: images}, {batch.work_key: works[batch.work_key]}))
 
-    def join(self, node_id: str, card: str) -> None:
-        if self.driver.backlog.known(node_id).state is NodeState.LOST:
-            self.driver.join(member(node_id, card))
+    def join(self, node: Member) -> None:
+        if self.driver.backlog.known(node.id).state is NodeState.LOST:
+            self.driver.join(node)
 
     def step(self) -> None:
         """What comes first: the next look ahead, or the end of a pass."""
@@ -110,10 +115,10 @@ def test_each_image_is_rendered_once_and_none_waits_forever_whatever_nodes_do(
             case "lose":
                 nodes.lose(str(node))
             case "join":
-                nodes.join(str(node), fleet[node])
+                nodes.join(member(str(node), fleet[node]))
         assert nodes.rendered + nodes.in_hand == sum(IMAGES.values())
     # It has all models.
-    nodes.join(str(len(fleet) - 1), fleet[-1])
+    nodes.join(member(str(len(fleet) - 1), fleet[-1]))
     while nodes.in_hand:
         nodes.step()
         assert nodes.now < 20_000
@@ -127,7 +132,7 @@ def test_a_pass_that_a_slow_node_renders_last_is_rendered_by_a_free_one_too() ->
     nodes.lose("0")
     while "1" not in nodes.passes:
         nodes.step()
-    nodes.join("0", "a")
+    nodes.join(member("0", "a"))
     while nodes.in_hand:
         nodes.step()
     assert (nodes.rendered, nodes.now < 400) == (3, True)
