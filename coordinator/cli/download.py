@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
+import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from secrets import token_hex
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 import httpx
 from pydantic import BaseModel
@@ -103,23 +105,24 @@ class _Fetch:
         if wanted.export:
             made = self.client.export(self.job_id, image.position, wanted.export.export)
             url, sha256 = made.url, made.sha256
-        if file.exists() and _sha256(file) == sha256:
+        if _is_whole(file, sha256):
             return "kept"
         file.parent.mkdir(parents=True, exist_ok=True)
-        # Another pull into the same folder has its own.
-        draft = file.with_name(f".{token_hex(8)}.part")
-        reason = ""
-        for _ in range(_ATTEMPTS):
-            try:
-                self._download(url, draft)
-            except httpx.HTTPError as error:
-                reason = str(error) or type(error).__name__
-                continue
-            if _sha256(draft) == sha256:
-                draft.replace(file)
-                return "fetched"
-            reason = "SHA-256 mismatch"
-        draft.unlink(missing_ok=True)
+        with _draft_of(file) as draft:
+            # Another pull may have fetched it meanwhile.
+            if _is_whole(file, sha256):
+                return "kept"
+            reason = ""
+            for _ in range(_ATTEMPTS):
+                try:
+                    self._download(url, draft)
+                except httpx.HTTPError as error:
+                    reason = str(error) or type(error).__name__
+                    continue
+                if _sha256(draft) == sha256:
+                    draft.replace(file)
+                    return "fetched"
+                reason = "SHA-256 mismatch"
         raise Unavailable(f"{file.name}: download failed ({reason}); run `farm pull` again")
 
     def _download(self, url: str, draft: Path) -> None:
@@ -145,6 +148,40 @@ def _in_parallel(
     finally:
         # An early exit must not wait for a store that does not respond.
         pool.shutdown(wait=False, cancel_futures=True)
+
+
+@contextmanager
+def _draft_of(file: Path) -> Iterator[Path]:
+    """The unfinished file, for one pull at a time: a killed one leaves it to the next.
+
+    It is removed at the end unless it has become the file. A file system without locks has no turns.
+    """
+    name = hashlib.sha256(file.name.encode()).hexdigest()[:16]
+    draft = file.with_name(f".{name}.part")
+    while True:
+        with draft.open("ab") as stream:
+            with suppress(OSError):
+                fcntl.flock(stream, fcntl.LOCK_EX)
+            if not _is_at(draft, stream):
+                # Who had it before has finished.
+                continue
+            try:
+                yield draft
+            finally:
+                if _is_at(draft, stream):
+                    draft.unlink()
+            return
+
+
+def _is_at(path: Path, stream: IO[bytes]) -> bool:
+    """Whether the open file has this name."""
+    with suppress(FileNotFoundError):
+        return os.path.samestat(path.stat(), os.fstat(stream.fileno()))
+    return False
+
+
+def _is_whole(file: Path, sha256: str) -> bool:
+    return file.exists() and _sha256(file) == sha256
 
 
 def _sha256(file: Path) -> str:

@@ -15,7 +15,7 @@ from PIL import Image
 
 from common.errors import NotFound, Unavailable
 from common.views import PictureOrigin
-from coordinator.cli.download import _Fetch
+from coordinator.cli import download
 from coordinator.cli.pull import pull
 from coordinator.client import FarmClient
 from coordinator.importing.pictures import shot_id
@@ -70,16 +70,17 @@ def exports(farm: RunningFarm) -> list[str]:
 
 
 def pull_twice_at_once(client: FarmClient, job: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> int:
-    """Two pulls into one folder, each of which has the first file before the other goes on; files fetched."""
-    meeting, download = Barrier(2, timeout=DEADLINE_S), _Fetch._download
+    """Two pulls into one folder, which look for the first file at once; files fetched."""
+    meeting, whole = Barrier(2, timeout=DEADLINE_S), download._is_whole
 
-    def together(self: _Fetch, url: str, draft: Path) -> None:
-        download(self, url, draft)
+    def together(file: Path, sha256: str) -> bool:
+        is_whole = whole(file, sha256)
         with suppress(BrokenBarrierError):
             meeting.wait()
             meeting.abort()
+        return is_whole
 
-    monkeypatch.setattr(_Fetch, "_download", together)
+    monkeypatch.setattr(download, "_is_whole", together)
     with ThreadPoolExecutor() as threads:
         pulls = [threads.submit(pull, client, job, folder, 1) for _ in range(2)]
         return sum(one.result().fetched for one in pulls)
@@ -121,7 +122,11 @@ def test_a_job_is_pulled_in_each_of_its_sizes_without_another_rendering(
     assert {(one.node, one.shot_id) for one in told.values()} == {of_shot}
     assert origin_of(client, pictures["thumb"] + b"\0").answer == "named"
     assert all(map(has_mark, pictures.values()))
-    assert pull_twice_at_once(client, job, tmp_path / "twice", monkeypatch) > 16
+    # Another one was killed before.
+    (tmp_path / "twice").mkdir()
+    killed = hashlib.sha256(min(found).encode()).hexdigest()[:16]
+    (tmp_path / "twice" / f".{killed}.part").write_bytes(b"half")
+    assert pull_twice_at_once(client, job, tmp_path / "twice", monkeypatch) == 16
     assert {file.name for file in (tmp_path / "twice").iterdir()} == set(found)
     # Everything is there: neither computed nor downloaded again.
     again = pull(client, job, folder)
