@@ -18,7 +18,7 @@ class _Event(Message):
 
 
 class ShotUpdate(_Event):
-    """The image of a shot was stored, or the shot failed, or something about that changed."""
+    """The image of a shot was stored or withheld, or the shot failed, or something about that changed."""
 
     type: Literal["shot"] = "shot"
     at: float
@@ -29,7 +29,8 @@ class ShotUpdate(_Event):
     position: int | None
     #: Output path without extension; empty after a removal.
     name: str = ""
-    #: `done`, `failed`, `unschedulable`, `waiting` (it begins anew), `rejected` or `deleted` (by a person).
+    #: `done`, `withheld`, `failed`, `unschedulable`, `waiting` (it begins anew), `rejected` or `deleted` (by
+    #: a person).
     state: str
     #: Kind of failure.
     failure: str = ""

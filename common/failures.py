@@ -79,6 +79,11 @@ _KNOWN = (
     Failure("upload_missing", Blame.NODE, "the upload is missing from the store"),
     Failure("ingest_crash", Blame.FARM, "ingest started checking it several times without finishing"),
     Failure("store_unavailable", Blame.FARM, "the store did not respond"),
+    Failure(
+        "withheld",
+        Blame.FARM,
+        "the image is withheld: a classifier of its lane marked it, and the operator of the farm decides",
+    ),
     Failure("cancelled", Blame.CANCELLED, "no job wants it any more"),
 )
 FAILURES = {failure.kind: failure for failure in _KNOWN}

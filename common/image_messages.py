@@ -88,7 +88,8 @@ class OrderedImage(ImageView):
 
     #: That of its job, with which every verb of jobs works.
     id: str
-    #: Status of the job: `waiting`, `running`, `paused`, `cancelled`, `done`, `failed`, `unschedulable`.
+    #: Status of the job: `waiting`, `running`, `paused`, `cancelled`, `done`, `withheld`, `failed`,
+    #: `unschedulable`.
     status: str
     #: From 0 to 1: the time that has passed, of all that it is expected to take.
     progress: float

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from common.nodes import Terms, is_own
 from common.prompt_rules import PromptRule, PromptRules
@@ -14,6 +14,9 @@ from common.proper_names import owner_name
 
 #: `public`: any node. `private`: nodes of the farm. `dedicated`: the cards of one owner, for its jobs alone.
 Privacy = Literal["public", "private", "dedicated"]
+
+#: Of a label, more than 0.
+Score = Annotated[float, Field(gt=0, le=1)]
 
 #: The lane of manifests that name none.
 PUBLIC = "public"
@@ -30,6 +33,8 @@ class Lane(BaseModel):
     owner: Annotated[str, AfterValidator(owner_name)] | None = None
     #: What its prompts must not say, in addition to the rules of the farm.
     prompt_rules: tuple[PromptRule, ...] = ()
+    #: Classifier of the catalog to its labels, each with the score from which on an image is withheld.
+    classifiers: dict[str, Annotated[dict[str, Score], Field(min_length=1)]] = {}
 
     @model_validator(mode="after")
     def _has_an_owner_if_dedicated(self) -> Self:

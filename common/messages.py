@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import to_json
 
+from common.classifiers import ClassifierForm
 from common.likeness import PERCEPTUAL_HASH
 from common.nodes import Terms
 from common.wire import storable
@@ -454,6 +455,18 @@ class DeliveryRequest(Message):
     attempt_ids: Several[str]
 
 
+class Screening(Message):
+    """A classifier that judges an image before others than operators see it."""
+
+    classifier: str
+    form: ClassifierForm
+    #: File below `classifiers` in a folder of models.
+    path: str
+    sha256: Sha256
+    #: Label to the score from which on the image is withheld.
+    thresholds: dict[str, float]
+
+
 class Delivery(Message):
     """Data that ingest needs to check and store one upload."""
 
@@ -469,6 +482,9 @@ class Delivery(Message):
     model_hash: str
     node: str
     recipe: str
+    #: Whose classifiers judge it; None: it is only compared, and nobody sees it.
+    lane: str | None = None
+    screenings: tuple[Screening, ...] = ()
 
 
 class Deliveries(Message):
@@ -487,6 +503,8 @@ class Verdict(Message):
     size: Bytes | None = None
     failure: str | None = None
     message: str = ""
+    #: Why operators alone are to see the stored image, as a sentence; empty: others do, too.
+    withheld: str = ""
     #: Of what is stored, to compare what images show.
     perceptual_hash: Annotated[str, Field(pattern=PERCEPTUAL_HASH)] | None = None
     #: Seconds of ingest.

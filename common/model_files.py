@@ -11,6 +11,8 @@ SHIPPED = Path(__file__).parents[1] / "gpu_node" / "demo_model"
 EMBEDDINGS = "embeddings"
 #: The same of upscalers.
 UPSCALERS = "upscale_models"
+#: The same of image classifiers.
+CLASSIFIERS = "classifiers"
 #: A file in a model's folder with all its weights, named as the training code names them; the folder has the
 #: configurations beside it.
 CHECKPOINT = "checkpoint.safetensors"

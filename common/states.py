@@ -18,6 +18,7 @@ class ShotState(StrEnum):
     RUNNING = "running"
     DELIVERED = "delivered"
     DONE = "done"
+    WITHHELD = "withheld"
     FAILED = "failed"
     UNSCHEDULABLE = "unschedulable"
     CANCELLED = "cancelled"
@@ -27,6 +28,8 @@ class ShotEvent(StrEnum):
     CLAIMED = "claimed"
     DELIVERED = "delivered"
     STORED = "stored"
+    WITHHELD = "withheld"
+    APPROVED = "approved"
     RETURNED = "returned"
     RETRIED = "retried"
     EXHAUSTED = "exhausted"
@@ -158,6 +161,13 @@ def _shot() -> Iterator[Transition[ShotState, ShotEvent]]:
     yield Transition(s.WAITING, e.UNWANTED, s.CANCELLED, "no live job wants it")
     yield Transition(s.RUNNING, e.DELIVERED, s.DELIVERED, "the upload is reported")
     yield Transition(s.DELIVERED, e.STORED, s.DONE, "ingest stored the image")
+    yield Transition(
+        s.DELIVERED,
+        e.WITHHELD,
+        s.WITHHELD,
+        "ingest stored the image, which a classifier of its lane withholds",
+    )
+    yield Transition(s.WITHHELD, e.APPROVED, s.DONE, "the operator approves the image")
     for source in (s.RUNNING, s.DELIVERED):
         yield Transition(source, e.RETURNED, s.WAITING, "the shot is not at fault; no attempt is counted")
         yield Transition(source, e.RETRIED, s.WAITING, "the shot failed and has attempts left")
@@ -168,7 +178,10 @@ def _shot() -> Iterator[Transition[ShotState, ShotEvent]]:
         s.UNSCHEDULABLE, e.FITS, s.WAITING, "a node joined or a job was submitted that makes it fit"
     )
     yield Transition(s.UNSCHEDULABLE, e.UNWANTED, s.CANCELLED, "no live job wants it")
-    yield Transition(s.DONE, e.ERASED, s.CANCELLED, "a person deleted its image, and no live job wants it")
+    for source in (s.DONE, s.WITHHELD):
+        yield Transition(
+            source, e.ERASED, s.CANCELLED, "a person deleted its image, and no live job wants it"
+        )
     for source in (s.FAILED, s.CANCELLED, s.UNSCHEDULABLE):
         yield Transition(source, e.REQUEUED, s.WAITING, "the operator or a new job wants it again")
 

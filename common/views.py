@@ -91,7 +91,7 @@ class JobSummary(Message):
     #: Set by the operator: `active`, `paused`, `cancelled`.
     intent: str
     #: Derived from intent and shots: `waiting`, `running`, `paused`, `cancelled`, `done`, `failed`,
-    #: `unschedulable` (the remaining shots fit no node).
+    #: `unschedulable` (the remaining shots fit no node), `withheld` (the operator decides about images).
     status: str
     #: Why the farm paused it automatically.
     reason: str = ""
@@ -123,9 +123,9 @@ class Priority(Message):
 
 
 class FailureView(Message):
-    """Failed or unschedulable shots of a job, and why."""
+    """Failed, unschedulable or withheld shots of a job, and why."""
 
-    #: `failed`, or `unschedulable` if they fit no node of the farm.
+    #: `failed`, `unschedulable` if they fit no node of the farm, or `withheld`.
     state: str = "failed"
     kind: str
     #: The last message of a kind may summarise several rare ones.
@@ -219,10 +219,48 @@ class ImageView(Message):
     #: Total of all phases of the stored attempt.
     seconds: float | None = None
     node: str | None = None
-    #: Reason, for a failed or unschedulable shot.
+    #: Reason, for a failed, unschedulable or withheld shot.
     message: str = ""
     #: Its files in other sizes; empty if it is delivered as it was rendered.
     exports: tuple[ExportView, ...] = ()
+
+
+class WithheldImage(Message):
+    """An image that a classifier of its lane withheld."""
+
+    shot_id: Sha256
+    #: Which classifier marked it, and by how much; or why none could judge it.
+    reason: str
+    #: The job that it was rendered for, with its owner.
+    job: str
+    owner: str
+    lane: str
+    #: In the job, with the output path without extension; None and empty if the job removed it.
+    position: int | None
+    name: str
+    model: str
+    prompt: str
+    node: str
+    #: `png`, `webp` or `jpeg`.
+    format: str
+    #: Presigned GET URL, and its key in the store.
+    url: str
+    key: str
+    sha256: Sha256
+    size: int
+    stored_at: float
+
+
+class WithheldImages(Message):
+    """GET /v1/withheld: images that operators alone see, the oldest first, at most 200."""
+
+    images: tuple[WithheldImage, ...]
+
+
+class ApprovedShot(Message):
+    """POST /v1/shots/{id}/approve: the full ID of the shot whose image is shown now."""
+
+    id: Sha256
 
 
 class PictureOrigin(Message):
@@ -627,7 +665,9 @@ class ModelList(Message):
 class CatalogAddition(Message):
     """POST /v1/models: an entry for the catalog of a running farm."""
 
-    section: Literal["licenses", "families", "models", "loras", "textual_inversions", "upscalers"]
+    section: Literal[
+        "licenses", "families", "models", "loras", "textual_inversions", "upscalers", "classifiers"
+    ]
     name: Annotated[str, Field(min_length=1, max_length=200)]
     #: As in a catalog file; `like` copies an entry that the catalog has.
     entry: dict[str, Any]

@@ -22,6 +22,7 @@ from common.key_messages import (
 )
 from common.views import (
     AcceptedShot,
+    ApprovedShot,
     BacklogView,
     CatalogAddition,
     CatalogVersion,
@@ -40,6 +41,8 @@ from common.views import (
     Rejection,
     ShotQuery,
     StoredShots,
+    WithheldImage,
+    WithheldImages,
 )
 from common.webhooks import IssuedWebhook, NewWebhook, WebhookAnswer, WebhookView
 
@@ -85,6 +88,14 @@ class FarmClient(SyncFarm):
 
     def delete_shot(self, shot_id: str, job_id: str | None = None, *, by: str) -> Deleted:
         return self.post(Deleted, _shot(shot_id, "delete", job_id), Deletion(by=by))
+
+    def withheld(self) -> tuple[WithheldImage, ...]:
+        """Images that classifiers withheld, the oldest first."""
+        return self.get(WithheldImages, "/v1/withheld").images
+
+    def approve(self, shot_id: str) -> ApprovedShot:
+        """Show a withheld image; `shot_id` may be cut to 6 digits or more."""
+        return self.post(ApprovedShot, _shot(shot_id, "approve", None))
 
     def delete_job(self, job_id: str, *, by: str) -> Deleted:
         path = f"/v1/jobs/{quoted(job_id)}/delete"

@@ -17,6 +17,7 @@ from typing import TypeVar
 from urllib.parse import urlsplit
 
 from common.access_messages import Admission, EndedAccess, IssuedInvitation, KeyRotation, NewInvitation
+from common.catalog import CatalogEntries
 from common.celeryapp import Publisher
 from common.certificates import own_certificate, pin_of
 from common.errors import Conflict, Gone, Invalid, NotFound, Unauthorised, Unavailable
@@ -67,6 +68,7 @@ from common.views import (
     StatusView,
     Submit,
     Submitted,
+    WithheldImage,
 )
 from common.webhooks import IssuedWebhook, NewWebhook, WebhookView
 from common.work import work_of
@@ -92,6 +94,7 @@ from coordinator.metrics import FarmCollector
 from coordinator.node_access import NodeAccess
 from coordinator.own_catalog import OwnCatalog
 from coordinator.pictures.exporting import exported_file, stored_export
+from coordinator.screenings import check_screenings, screenings_of
 from coordinator.sign_in_links import SignInLinks
 from coordinator.submission.brief_forecasts import BriefForecasts
 from coordinator.submission.plan import (
@@ -280,7 +283,14 @@ class Farm:
 
     async def take_deliveries(self, attempt_ids: Sequence[str]) -> tuple[Delivery, ...]:
         """What ingest has to check of these attempts; those that need no verdict are left out."""
-        return tuple(_still_open(await self.deliveries.answers(attempt_ids)))
+        return tuple(map(self._screened, _still_open(await self.deliveries.answers(attempt_ids))))
+
+    def _screened(self, delivery: Delivery) -> Delivery:
+        """With the classifiers that its lane orders."""
+        if delivery.lane is None:
+            return delivery
+        lane = self.settings.all_lanes.of(delivery.lane)
+        return delivery.model_copy(update={"screenings": screenings_of(lane, self.farm_catalog.catalog)})
 
     async def accept_verdicts(self, checked: Sequence[AttemptVerdict]) -> tuple[Ack, ...]:
         """Raises as `Ingest.verdicts` does, but not for attempts that need no verdict."""
@@ -308,6 +318,12 @@ class Farm:
             await self.threads.exports.run(self.store.delete, there.key)
             raise NotFound(f"image {position} of job {job_id} is not stored: it was deleted")
         return exported_file(image, there, self.store.sign_get(there.key, expires_s=_FETCH_S))
+
+    def withheld(self) -> tuple[WithheldImage, ...]:
+        """Images that operators alone see, some of them, with URLs for an hour."""
+        found = self.ledger.images.withheld()
+        urls = (self.store.sign_get(image.key, expires_s=_FETCH_S) for image in found)
+        return tuple(image.model_copy(update={"url": url}) for image, url in zip(found, urls, strict=True))
 
     def delete(self, deleted: Deleted) -> Deleted:
         """Let the store follow what the ledger has `deleted`, at once as far as it can."""
@@ -569,7 +585,7 @@ class Farm:
             entries = {(one.section, one.name): one for one in self.ledger.catalog.added()}
             added = added.with_files_of(entries.get((added.section, added.name)))
             entries[added.section, added.name] = added
-            self.farm_catalog.with_added(entries.values())
+            self._check(self.farm_catalog.with_added(entries.values()))
             act = act._replace(subject=f"{added.section}.{added.name}")
             self.ledger.catalog.add(added, listed_by=self.own_catalog.listed_by(added), act=act)
             return self._catalog_changed()
@@ -578,9 +594,15 @@ class Farm:
         """Raises NotFound, or InvalidDocument where another entry needs it."""
         with self.adding:
             before = self.ledger.catalog.added()
-            self.farm_catalog.with_added(one for one in before if (one.section, one.name) != (section, name))
+            left = (one for one in before if (one.section, one.name) != (section, name))
+            self._check(self.farm_catalog.with_added(left))
             self.ledger.catalog.remove(section, name, act=act._replace(subject=f"{section}.{name}"))
             return self._catalog_changed()
+
+    def _check(self, entries: CatalogEntries) -> None:
+        """Raises Invalid where lanes order classifiers that such a catalog lacks."""
+        labels = {name: classifier.labels for name, classifier in entries.classifiers.items()}
+        check_screenings(self.settings.all_lanes, labels)
 
     def _catalog_changed(self) -> CatalogVersion:
         self.farm_catalog.hold(self.ledger.catalog.added())

@@ -60,6 +60,7 @@ from coordinator.models.lora_files import LocalHeaders, LoraFiles, StoredHeaders
 from coordinator.node_access import NodeAccess
 from coordinator.own_catalog import OwnCatalog
 from coordinator.scheduling.placing import placing
+from coordinator.screenings import check_screenings
 from coordinator.submission.brief_forecasts import BriefForecasts
 from coordinator.submission.tokens import Tokenizers
 from coordinator.web.app import with_pages
@@ -103,6 +104,7 @@ def build_farm(settings: Settings, lead: Lead) -> Farm:
     timing = settings.timing
     ledger = Ledger(lead, _rules(settings, farm_catalog.catalog, tokenizers))
     own_catalog = _own_catalog(ledger, farm_catalog, settings)
+    _check_classifiers(farm_catalog.catalog, settings)
     keyring = Keyring(configured(settings.keys), ledger.keys.stored)
     keyring.reload()
     store = _store(settings, farm_catalog.catalog)
@@ -243,6 +245,12 @@ def _judge_files(catalog: Catalog, store: Store, settings: Settings) -> None:
     catalog.judge = LoraFiles((stored, LocalHeaders(settings.model_folders))).misfit
     catalog.judge_inversion = EntryFiles(inversion_misfit, [stored.of_inversion], must_have=True).misfit
     catalog.judge_upscaler = EntryFiles(upscaler_misfit, [stored.of_upscaler], must_have=True).misfit
+
+
+def _check_classifiers(catalog: Catalog, settings: Settings) -> None:
+    """Raises Invalid: images that a lane wants to be judged must not be shown because nobody can."""
+    labels = {name: classifier.form.labels for name, classifier in catalog.classifiers.items()}
+    check_screenings(settings.all_lanes, labels)
 
 
 def _dispatching(

@@ -108,6 +108,8 @@ _VIEWS: dict[str, type[BaseModel]] = {
     "/v1/jobs/[^/]+(/[a-z]+)?": views.JobView,
     "/v1/shots/stored": views.StoredShots,
     "/v1/shots/[^/]+/accept": views.AcceptedShot,
+    "/v1/shots/[^/]+/approve": views.ApprovedShot,
+    "/v1/withheld": views.WithheldImages,
     "/v1/shots/[^/]+/reject": views.RejectedShot,
     "/v1/explain/[^/]+": views.Explanation,
     "/v1/nodes/[^/]+/(revoke|remove)": access_messages.EndedAccess,

@@ -255,9 +255,9 @@ def _check_shots(books: _Books) -> None:
     assert gone == Counter({row.id: row.deletions for row in books.shots if row.deletions})
     keys = {row.key for row in books.images}
     assert keys.isdisjoint(row.key for row in books.deleted_images)
-    # An image is stored for every shot that is done, and for no other.
-    stored = {row.shot_id for row in books.images}
-    assert stored == {id_ for id_, now in state.items() if now == "done"}
+    # An image is stored for every shot that is done or withheld, and for no other.
+    stored = {row.shot_id: "withheld" if row.withheld else "done" for row in books.images}
+    assert stored == {id_: now for id_, now in state.items() if now in ("done", "withheld")}
     # Attempts run in leased batches only.
     leased = {row.id for row in books.batches if row.state == "leased"}
     assert {row.batch_id for row in tried if row.state == "running"} <= leased

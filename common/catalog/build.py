@@ -10,6 +10,7 @@ from common.catalog.entries import (
     ActivationsEntry,
     AdditionEntry,
     CatalogEntries,
+    ClassifierEntry,
     Entry,
     FamilyEntry,
     LoraEntry,
@@ -21,6 +22,7 @@ from common.catalog.types import (
     GGUF_FORMATS,
     Activations,
     Catalog,
+    Classifier,
     Family,
     GgufFile,
     License,
@@ -32,6 +34,7 @@ from common.catalog.types import (
     TextualInversion,
     Upscaler,
 )
+from common.classifiers import ClassifierForm
 from common.units import MIB
 
 _Built = TypeVar("_Built")
@@ -52,6 +55,7 @@ def build_catalog(entries: CatalogEntries) -> Catalog:
         licenses={name: _license(name, entries) for name in entries.licenses},
         textual_inversions=additions(TextualInversion, entries.textual_inversions),
         upscalers=additions(Upscaler, entries.upscalers),
+        classifiers={name: _classifier(name, each, entries) for name, each in entries.classifiers.items()},
     )
 
 
@@ -87,6 +91,11 @@ def _model(name: str, entry: ModelEntry, entries: CatalogEntries) -> Model:
 def _lora(name: str, entry: LoraEntry, entries: CatalogEntries) -> Lora:
     person = entry.person and _built(Person, entry.person)
     return _built(Lora, entry, name=name, license=_license(entry.license, entries), person=person)
+
+
+def _classifier(name: str, entry: ClassifierEntry, entries: CatalogEntries) -> Classifier:
+    form = _built(ClassifierForm, entry)
+    return _built(Classifier, entry, name=name, license=_license(entry.license, entries), form=form)
 
 
 def _by_format(recipe: RecipeEntry) -> list[RecipeEntry]:

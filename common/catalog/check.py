@@ -7,6 +7,7 @@ from pathlib import PurePosixPath
 
 from common.catalog.entries import (
     CatalogEntries,
+    ClassifierEntry,
     LoraEntry,
     ModelEntry,
     RecipeEntry,
@@ -55,6 +56,8 @@ def problems_between(entries: CatalogEntries) -> Iterator[tuple[str, str]]:
         yield from _inversion_problems(f"textual_inversions.{name}", inversion, entries)
     for name, upscaler in entries.upscalers.items():
         yield from _upscaler_problems(f"upscalers.{name}", upscaler, entries)
+    for name, classifier in entries.classifiers.items():
+        yield from _classifier_problems(f"classifiers.{name}", classifier, entries)
 
 
 def _model_problems(path: str, model: ModelEntry, entries: CatalogEntries) -> Iterator[tuple[str, str]]:
@@ -154,6 +157,17 @@ def _upscaler_problems(
     if upscaler.license not in entries.licenses:
         known = ", ".join(entries.licenses)
         yield f"{path}.license", f"unknown license `{upscaler.license}`; known: {known}"
+
+
+def _classifier_problems(
+    path: str, classifier: ClassifierEntry, entries: CatalogEntries
+) -> Iterator[tuple[str, str]]:
+    yield from _path_problems(f"{path}.path", classifier.path, ".safetensors")
+    if len(set(classifier.labels)) < len(classifier.labels):
+        yield f"{path}.labels", "each label must be there once"
+    if classifier.license not in entries.licenses:
+        known = ", ".join(entries.licenses)
+        yield f"{path}.license", f"unknown license `{classifier.license}`; known: {known}"
 
 
 def _path_problems(path: str, file: str, ending: str) -> Iterator[tuple[str, str]]:

@@ -30,6 +30,12 @@ Pixels = Annotated[tuple[Annotated[int, Field(gt=0)], Annotated[int, Field(gt=0)
 Capability = Annotated[tuple[int, int], _pair(".")]
 
 
+def _all_positive(numbers: tuple[float, float, float]) -> tuple[float, float, float]:
+    if min(numbers) <= 0:
+        raise ValueError("must be greater than 0")
+    return numbers
+
+
 class Entry(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -171,8 +177,30 @@ class UpscalerEntry(Entry):
     license: str
 
 
-#: What models are used with.
-AdditionEntry = LoraEntry | TextualInversionEntry | UpscalerEntry
+#: Of red, green and blue.
+Colour = tuple[float, float, float]
+#: Printable ASCII.
+Label = Annotated[str, Field(pattern="^[ -~]{1,63}$")]
+
+
+class ClassifierEntry(Entry):
+    """`common.catalog.types.ClassifierForm`, and its file."""
+
+    architecture: Literal["vit", "clip", "siglip"]
+    labels: Annotated[tuple[Label, ...], Field(min_length=1)]
+    exclusive: bool = True
+    heads: Annotated[int, Field(ge=1)]
+    activation: Literal["gelu", "gelu_pytorch_tanh", "quick_gelu"]
+    epsilon: Positive
+    mean: Colour
+    std: Annotated[Colour, AfterValidator(_all_positive)]
+    identity: Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
+    path: str
+    license: str
+
+
+#: What models are used with, or their images.
+AdditionEntry = LoraEntry | TextualInversionEntry | UpscalerEntry | ClassifierEntry
 
 
 class CatalogEntries(BaseModel):
@@ -184,6 +212,7 @@ class CatalogEntries(BaseModel):
     loras: dict[str, LoraEntry] = {}
     textual_inversions: dict[str, TextualInversionEntry] = {}
     upscalers: dict[str, UpscalerEntry] = {}
+    classifiers: dict[str, ClassifierEntry] = {}
 
     def section(self, name: str) -> dict[str, Any]:
         return cast("dict[str, Any]", getattr(self, name))

@@ -6,7 +6,9 @@ from collections.abc import Iterable
 
 from pydantic import BaseModel, ConfigDict
 
-from common.catalog.types import License, Lora, Model, TextualInversion, Upscaler
+from common.catalog.types import Classifier, License, Lora, Model, TextualInversion, Upscaler
+
+_Entry = Model | Lora | TextualInversion | Upscaler | Classifier
 
 
 class EffectiveLicense(BaseModel):
@@ -30,13 +32,13 @@ class EffectiveLicense(BaseModel):
         return f"{said}; name {', '.join(self.attribution)}" if self.attribution else said
 
 
-def licenses_of(entry: Model | Lora | TextualInversion | Upscaler) -> dict[str, License]:
+def licenses_of(entry: _Entry) -> dict[str, License]:
     """The licences of an entry and its components, by what has them."""
     parts = entry.component_licenses if isinstance(entry, Model) else {}
     return {entry.name: entry.license} | {f"{part} of {entry.name}": each for part, each in parts.items()}
 
 
-def effective_license(used: Iterable[Model | Lora | TextualInversion | Upscaler]) -> EffectiveLicense:
+def effective_license(used: Iterable[_Entry]) -> EffectiveLicense:
     """What the licences of all that is used allow together."""
     licenses: dict[str, License] = {}
     for entry in used:

@@ -13,6 +13,7 @@ from common.catalog.build import build_catalog
 from common.catalog.check import problems_between
 from common.catalog.entries import (
     CatalogEntries,
+    ClassifierEntry,
     Entry,
     FamilyEntry,
     LicenseEntry,
@@ -38,6 +39,7 @@ _SECTIONS: dict[str, type[Entry]] = {
     "loras": LoraEntry,
     "textual_inversions": TextualInversionEntry,
     "upscalers": UpscalerEntry,
+    "classifiers": ClassifierEntry,
 }
 
 

@@ -8,6 +8,8 @@ from datetime import UTC, date, datetime
 from types import MappingProxyType
 from typing import Literal
 
+from common.classifiers import ClassifierForm
+
 #: Bytes one parameter takes on a card, by the format its weights are held in.
 #: GGUF stores a scale with every block of 32 weights: 4.5, 5.5 and 8.5 bits each.
 BYTES_PER_PARAMETER = MappingProxyType(
@@ -294,6 +296,19 @@ class Upscaler:
     license: License
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Classifier:
+    """A model that says what an image shows, for lanes that withhold some images."""
+
+    name: str
+    form: ClassifierForm
+    #: `sha256:<hex>` of the file.
+    identity: str
+    #: File below `classifiers` in a folder of models.
+    path: str
+    license: License
+
+
 #: Why a LoRA's file has no effect, or not its whole effect, on a model's files, and what mends it; None where
 #: nothing is known to be wrong.
 LoraJudge = Callable[[Lora, Model], str | None]
@@ -317,23 +332,25 @@ class Catalog:
     licenses: dict[str, License] = field(default_factory=dict)
     textual_inversions: dict[str, TextualInversion] = field(default_factory=dict)
     upscalers: dict[str, Upscaler] = field(default_factory=dict)
+    classifiers: dict[str, Classifier] = field(default_factory=dict)
     judge: LoraJudge = field(default=_knows_no_files, repr=False, compare=False)
     judge_inversion: InversionJudge = field(default=lambda _: None, repr=False, compare=False)
     judge_upscaler: UpscalerJudge = field(default=lambda _: None, repr=False, compare=False)
     #: The present day in UTC, by which consents expire.
     today: Callable[[], date] = field(default=lambda: datetime.now(UTC).date(), repr=False, compare=False)
 
-    def entry(self, name: str) -> Model | Lora | TextualInversion | Upscaler | None:
+    def entry(self, name: str) -> Model | Lora | TextualInversion | Upscaler | Classifier | None:
         """What has files, by name."""
         found = self.models.get(name) or self.loras.get(name) or self.textual_inversions.get(name)
-        return found or self.upscalers.get(name)
+        return found or self.upscalers.get(name) or self.classifiers.get(name)
 
     @property
     def names(self) -> tuple[str, ...]:
         """Of all that has files."""
-        return (*self.models, *self.loras, *self.textual_inversions, *self.upscalers)
+        return (*self.models, *self.loras, *self.textual_inversions, *self.upscalers, *self.classifiers)
 
     def become(self, other: Catalog) -> None:
         """Hold what `other` holds, for all who have this catalog."""
         self.models, self.loras, self.licenses = other.models, other.loras, other.licenses
         self.textual_inversions, self.upscalers = other.textual_inversions, other.upscalers
+        self.classifiers = other.classifiers

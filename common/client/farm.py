@@ -31,7 +31,7 @@ from common.views import (
 
 TIMEOUT_S = 30.0
 #: An image in one of these states will not change by itself.
-ENDED = ("done", "failed", "cancelled", "unschedulable", "paused")
+ENDED = ("done", "withheld", "failed", "cancelled", "unschedulable", "paused")
 STREAM_TIMEOUT = httpx.Timeout(TIMEOUT_S, read=SILENCE_S)
 
 #: Is told what is wrong while a farm does not answer.

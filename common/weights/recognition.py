@@ -12,13 +12,16 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from common.errors import Invalid
+from common.weights.classifier import classifier_architecture
 from common.weights.header import Header, Tensor
 from common.weights.lora import lora_denoiser, lora_families, lora_format, lora_layers
 from common.weights.textual_inversion import inversion_form
 from common.weights.upscaler import ARCHITECTURES, UpscalerForm, upscaler_form, upscaler_prefix
 
 #: `checkpoint`: all parts of a model in one file. `denoiser`, `text_encoder`, `vae`: one part of it.
-Kind = Literal["checkpoint", "denoiser", "text_encoder", "vae", "lora", "textual_inversion", "upscaler"]
+Kind = Literal[
+    "checkpoint", "denoiser", "text_encoder", "vae", "lora", "textual_inversion", "upscaler", "classifier"
+]
 Tensors = Mapping[str, Tensor]
 
 #: Families that files are told apart by, and what people call them. The catalog has some of them.
@@ -137,6 +140,8 @@ def recognise(header: Header, name: str) -> Recognition:
         )
     _refuse_packed(tensors, name)
     dtype = _main_dtype(tensors)
+    if classifier_architecture(tensors) is not None:
+        return Recognition(kind="classifier", families=(), dtype=dtype)
     for found in (
         _checkpoint(tensors, dtype),
         _part(tensors, dtype),
@@ -150,8 +155,8 @@ def recognise(header: Header, name: str) -> Recognition:
     raise Invalid(
         f"{name} is of no kind that the farm knows: its tensors are named such as "
         f"{', '.join(f'`{key[:60]}`' for key in list(tensors)[:2]) or '(it has none)'}; "
-        f"known are models, parts and LoRAs of {', '.join(FAMILIES.values())}, textual inversions and "
-        f"upscalers ({', '.join(ARCHITECTURES)})"
+        f"known are models, parts and LoRAs of {', '.join(FAMILIES.values())}, textual inversions, "
+        f"upscalers ({', '.join(ARCHITECTURES)}) and image classifiers"
     )
 
 

@@ -20,7 +20,7 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
-from common.catalog import Catalog, Lora, Model, TextualInversion, Upscaler, load_catalog
+from common.catalog import Catalog, Classifier, Lora, Model, TextualInversion, Upscaler, load_catalog
 from common.catalog.consent import consent_problem
 from common.catalog.licenses import EffectiveLicense, effective_license
 from common.errors import Invalid, NotFound, Unavailable
@@ -45,9 +45,11 @@ from coordinator.models.web import Web
 Name = Annotated[
     str,
     typer.Argument(
-        metavar="NAME", help="Model, LoRA, textual inversion or upscaler; `farm models` lists them."
+        metavar="NAME",
+        help="Model, LoRA, textual inversion, upscaler or classifier; `farm models` lists them.",
     ),
 ]
+_Entry = Model | Lora | TextualInversion | Upscaler | Classifier
 
 
 _SERVED = "the running farm serves it: nodes fetch it when they need it"
@@ -92,7 +94,7 @@ class HeldReport(_Report):
 
     name: str
     section: Section
-    #: Of a LoRA its base, of an upscaler its architecture, else the family.
+    #: Of a LoRA its base, of an upscaler or classifier its architecture, else the family.
     belongs_to: str
     identity: str | None
     license: str
@@ -106,6 +108,8 @@ class HeldReport(_Report):
     size: int
     files: int
     triggers: tuple[str, ...] = ()
+    #: Of a classifier.
+    labels: tuple[str, ...] = ()
     #: Of a textual inversion: tokens that it takes.
     vectors: int = 0
     #: Of an upscaler: factor.
@@ -293,6 +297,11 @@ def rm_command(name: Name, settings: options.SettingsFile = None, as_json: optio
     farm = load_settings(settings)
     own = CatalogFile(farm.own_catalog, farm.catalogs)
     section = _own_section(name, own.entries())
+    ordering = [
+        lane for lane, told in farm.lanes.items() if section == "classifiers" and name in told.classifiers
+    ]
+    if ordering:
+        raise Invalid(f"lane {ordering[0]} of the settings orders `{name}`: take it out there first")
     held = held_files(name, load_catalog(farm.catalog_files), ((farm.home / "models").absolute(),))
     own.remove(section, name)
     with suppress(Unavailable, NotFound), connect(settings) as client:
@@ -311,7 +320,7 @@ def check_command(
         list[str] | None,
         typer.Argument(
             metavar="NAME",
-            help="Models, LoRAs, textual inversions, upscalers. Default: all that have files here.",
+            help="Models, LoRAs, textual inversions, upscalers, classifiers. Default: all with files here.",
         ),
     ] = None,
     settings: options.SettingsFile = None,
@@ -350,7 +359,8 @@ def show_command(name: Name, settings: options.SettingsFile = None, as_json: opt
     if as_json:
         print_json(report)
         return
-    kind = {"loras": "made for", "upscalers": "architecture"}.get(report.section, "family")
+    kinds = {"loras": "made for", "upscalers": "architecture", "classifiers": "architecture"}
+    kind = kinds.get(report.section, "family")
     lines = {
         kind: report.belongs_to,
         "licence": f"{report.license}: {report.allows.words}",
@@ -362,6 +372,7 @@ def show_command(name: Name, settings: options.SettingsFile = None, as_json: opt
         "GGUF": ", ".join(report.gguf),
         "trigger words": ", ".join(report.triggers),
         "enlarges": f"{report.scale}x; manifests name it `upscale: {name}`" if report.scale else "",
+        "labels": ", ".join(report.labels),
         "in prompts": f"{MARK}{name}, {counted(report.vectors, 'token')}" if report.vectors else "",
     }
     out.print(table(name, "", rows=[(key, value) for key, value in lines.items() if value]))
@@ -388,6 +399,7 @@ def _held_report(name: str, farm: Settings, catalog: Catalog) -> HeldReport:
         vectors=entry.vectors if isinstance(entry, TextualInversion) else 0,
         scale=entry.scale if isinstance(entry, Upscaler) else 0,
         gguf=tuple(entry.gguf) if isinstance(entry, Model) else (),
+        labels=entry.form.labels if isinstance(entry, Classifier) else (),
         is_added=any(
             name in entries for entries in CatalogFile(farm.own_catalog, farm.catalogs).entries().values()
         ),
@@ -405,7 +417,7 @@ def _person_words(lora: Lora, today: date) -> str:
     return f"subject {person.subject}, agreed to {', '.join(person.scope)} use{until} ({person.consent})"
 
 
-def _belonging(entry: Model | Lora | TextualInversion | Upscaler) -> tuple[Section, str]:
+def _belonging(entry: _Entry) -> tuple[Section, str]:
     """The section of an entry, and its family, base or architecture."""
     match entry:
         case Model():
@@ -416,9 +428,11 @@ def _belonging(entry: Model | Lora | TextualInversion | Upscaler) -> tuple[Secti
             return "textual_inversions", entry.family
         case Upscaler():
             return "upscalers", entry.architecture
+        case Classifier():
+            return "classifiers", entry.form.architecture
 
 
-def _known(name: str, catalog: Catalog) -> Model | Lora | TextualInversion | Upscaler:
+def _known(name: str, catalog: Catalog) -> _Entry:
     found = catalog.entry(name)
     if found is None:
         raise NotFound(f"the catalog has no `{name}`{suggestion(name, catalog.names)}")

@@ -32,6 +32,8 @@ _COMMANDS = {
     "accept": "jobs",
     "reject": "pictures",
     "delete": "pictures",
+    "withheld": "withheld",
+    "approve": "withheld",
     "priority": "jobs",
     "explain": "explain",
     "verify": "verify",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Annotated, TypeVar
@@ -12,7 +12,16 @@ from pydantic import BaseModel, ConfigDict
 from rich.console import RenderableType
 from rich.table import Table
 
-from common.catalog import Catalog, Lora, Model, TextualInversion, Upscaler, file_identity, load_catalog
+from common.catalog import (
+    Catalog,
+    Classifier,
+    Lora,
+    Model,
+    TextualInversion,
+    Upscaler,
+    file_identity,
+    load_catalog,
+)
 from common.commandline import CommandGroup, add_commands
 from common.errors import Invalid
 from common.fit import Fit, fits_class, plain_shot
@@ -129,8 +138,8 @@ def models_command(
     settings: options.SettingsFile = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """List models, LoRAs, textual inversions and upscalers, with the recipe for each VRAM class, licence and
-    identity; add, check, show and remove them.
+    """List models, LoRAs, textual inversions, upscalers and image classifiers, with the recipe for each VRAM
+    class, licence and identity; add, check, show and remove them.
 
     The list works without a running farm, except with `--measured`. Peak memory is predicted for one image
     at the model's default size.
@@ -160,6 +169,8 @@ def models_command(
             out.print("", inversions_table(views))
         if catalog.upscalers:
             out.print("", upscalers_table(views[0].upscalers))
+        if catalog.classifiers:
+            out.print("", classifiers_table(catalog.classifiers.values()))
 
 
 def memory_table(views: Sequence[MemoryView]) -> Table:
@@ -279,6 +290,11 @@ def inversions_table(views: list[ModelReport]) -> Table:
 def upscalers_table(views: Sequence[UpscalerView]) -> Table:
     rows = [(each.name, f"{each.scale}x", each.architecture, _licence(each)) for each in views]
     return table("upscaler", "enlarges", "architecture", "licence", rows=rows)
+
+
+def classifiers_table(classifiers: Iterable[Classifier]) -> Table:
+    rows = [(each.name, ", ".join(each.form.labels), each.license.name) for each in classifiers]
+    return table("image classifier", "labels", "licence", rows=rows)
 
 
 def _licence(entry: ModelReport | LoraView | InversionView | UpscalerView) -> str:

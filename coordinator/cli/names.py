@@ -10,7 +10,7 @@ from common.views import JobSummary, NodeView
 from common.wording import nearest
 from coordinator.client import FarmClient
 
-_ENDED = ("done", "failed", "cancelled")
+_ENDED = ("done", "withheld", "failed", "cancelled")
 _ID = re.compile("j-[0-9a-f]{8}")
 
 

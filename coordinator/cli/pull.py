@@ -20,6 +20,7 @@ from coordinator.cli.show import out, print_json
 #: What is said of images without a file, by the state of their shots.
 _WITHOUT_FILE = {
     "not rendered yet": (ShotState.WAITING, ShotState.RUNNING, ShotState.DELIVERED),
+    "withheld, about which the operator of the farm decides": (ShotState.WITHHELD,),
     "failed": (ShotState.FAILED,),
     "cancelled": (ShotState.CANCELLED,),
     "without a card that can render them": (ShotState.UNSCHEDULABLE,),

@@ -132,7 +132,7 @@ def waits(status: StatusView, lane: str) -> list[Wait]:
 
 def is_over(job: JobView) -> bool:
     """Returns whether the job has ended or needs someone's action to continue."""
-    return job.status in ("done", "failed", "cancelled") or bool(job.reason) or _open(job) == 0
+    return job.status in ("done", "withheld", "failed", "cancelled") or bool(job.reason) or _open(job) == 0
 
 
 def require_success(job: JobView) -> None:
@@ -147,6 +147,11 @@ def require_success(job: JobView) -> None:
             if failure.state == "failed"
         )
         raise SomeFailed(f"{counted(failed, 'shot')} of job {job.id} failed. {kinds}".strip())
+    if withheld := job.counts.get("withheld"):
+        raise SomeFailed(
+            f"{counted(withheld, 'image')} of job {job.id} withheld: the operator of the farm decides about "
+            f"what a classifier marked; `farm pull {job.id} DIR` downloads the others"
+        )
     if over_budget(job):
         raise OverBudget(
             f"job {job.id} stopped: {stopped(job)}; submit its manifest again with a higher limits.max_cost "
@@ -263,6 +268,8 @@ def progress_words(job: JobView) -> str:
         parts += [f"{job.images_per_minute:.1f} images/min", f"ETA {duration(job.eta_s)}"]
     if failed := job.counts.get("failed"):
         parts.append(f"{failed} failed")
+    if withheld := job.counts.get("withheld"):
+        parts.append(f"{withheld} withheld")
     if misfits := job.counts.get("unschedulable"):
         parts.append(f"{misfits} {'fits' if misfits == 1 else 'fit'} no node")
     if job.status in ("paused", "cancelled"):

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 
 from common.states import ShotState
 from common.units import counted
-from common.views import Explanation
+from common.views import Explanation, FailureView
 from coordinator.explain.facts import JobSubject
+from coordinator.explain.shots import DECIDES, MARKED
 from coordinator.explain.waiting import budget_remedy, why_waiting
 from coordinator.explain.wording import SHORT, Answer, a_few, capitalised, checking, listed, spent
 
@@ -20,6 +21,7 @@ _STATUS = {
     "cancelled": "is cancelled",
     "done": "is done",
     "failed": "ended with images missing",
+    "withheld": "ended with images withheld",
     "unschedulable": "has only shots left that fit no node",
 }
 #: States of unfinished shots.
@@ -91,16 +93,7 @@ def _rest(subject: JobSubject) -> Iterator[Answer]:
     if delivered := counts.get(ShotState.DELIVERED):
         answer = checking(subject.check)
         yield answer._replace(sentence=f"The check of {counted(delivered, 'image')} {answer.sentence}")
-    for failure in subject.failures:
-        if failure.state == ShotState.UNSCHEDULABLE:
-            fix = "change the manifest so that they fit, or add a node with a larger card"
-            if failure.kind == "out_of_memory":
-                fix += f"; `farm requeue {subject.job.id}` retries them unchanged"
-            yield Answer(f"{_shots(failure.shots, 'fit')} no node: {failure.message}", fix)
-        else:
-            give_up = "`farm accept SHOT` accepts one as permanently missing"
-            fix = f"`farm retry {subject.job.id}` retries them, {give_up}"
-            yield Answer(f"{counted(failure.shots, 'shot')} failed: {failure.message or failure.kind}", fix)
+    yield from (_missing(subject.job.id, failure) for failure in subject.failures)
     if subject.failed:
         names = [f"{shot_id[:SHORT]} ({name})" for shot_id, name in subject.failed]
         more = counts.get(ShotState.FAILED, 0) - len(names)
@@ -114,6 +107,21 @@ def _rest(subject: JobSubject) -> Iterator[Answer]:
         yield Answer(f"{counted(cancelled, 'shot')} cancelled")
     if subject.removed:
         yield Answer(capitalised(subject.removed), goes_on=True)
+
+
+def _missing(job_id: str, failure: FailureView) -> Answer:
+    """Why some images are not there."""
+    if failure.state == ShotState.WITHHELD:
+        number = f"{counted(failure.shots, 'image')} {'is' if failure.shots == 1 else 'are'} withheld"
+        return Answer(f"{number}: {MARKED}", DECIDES)
+    if failure.state == ShotState.UNSCHEDULABLE:
+        fix = "change the manifest so that they fit, or add a node with a larger card"
+        if failure.kind == "out_of_memory":
+            fix += f"; `farm requeue {job_id}` retries them unchanged"
+        return Answer(f"{_shots(failure.shots, 'fit')} no node: {failure.message}", fix)
+    give_up = "`farm accept SHOT` accepts one as permanently missing"
+    fix = f"`farm retry {job_id}` retries them, {give_up}"
+    return Answer(f"{counted(failure.shots, 'shot')} failed: {failure.message or failure.kind}", fix)
 
 
 def _shots(number: int, verb: str) -> str:

@@ -11,6 +11,9 @@ from coordinator.explain.facts import ImageOrigin, ShotSubject
 from coordinator.explain.waiting import why_waiting
 from coordinator.explain.wording import SHORT, Answer, capitalised, checking, in_hand, listed
 
+#: Why an image is withheld, and what comes next.
+MARKED = "a classifier of its lane marked it, so that operators alone see it"
+DECIDES = "the operator of the farm approves or deletes it: `farm withheld` lists what waits for that"
 #: Characters of a prompt that are shown.
 _PROMPT = 300
 #: Phases that took fewer seconds are not listed.
@@ -38,7 +41,6 @@ def explain_shot(shot: ShotSubject) -> Explanation:
 
 
 def _answers(shot: ShotSubject) -> list[Answer]:
-    job = shot.jobs[0] if shot.jobs else "JOB"
     match shot.state:
         case ShotState.WAITING:
             return _waits(shot)
@@ -54,25 +56,33 @@ def _answers(shot: ShotSubject) -> list[Answer]:
             return [Answer("is stored, but no job has it in its results", remedy, goes_on=True)]
         case ShotState.DONE:
             return [Answer("is stored", goes_on=True)]
+        case _:
+            return [_without_image(shot)]
+
+
+def _without_image(shot: ShotSubject) -> Answer:
+    """Of a shot that nothing goes on with, and which has no image for everybody."""
+    job = shot.jobs[0] if shot.jobs else "JOB"
+    match shot.state:
+        case ShotState.WITHHELD:
+            return Answer(f"is withheld: {MARKED}", DECIDES)
         case ShotState.FAILED if shot.accepted:
             remedy = f"`farm requeue {job}` retries it"
-            return [Answer(f"failed and was accepted as permanently missing: {_why(shot)}", remedy)]
+            return Answer(f"failed and was accepted as permanently missing: {_why(shot)}", remedy)
         case ShotState.FAILED:
             on = f" on {listed(shot.failed_on)}" if shot.failed_on else ""
             give_up = f"`farm accept {shot.id[:SHORT]}` accepts it as permanently missing"
-            return [Answer(f"failed{on}: {_why(shot)}", f"`farm retry {job}` retries it; {give_up}")]
+            return Answer(f"failed{on}: {_why(shot)}", f"`farm retry {job}` retries it; {give_up}")
         case ShotState.UNSCHEDULABLE:
             remedy = "change the manifest so that it fits, or add a node with a larger card"
             if shot.failure == "out_of_memory":
                 remedy += f"; `farm requeue {job}` retries it unchanged"
-            return [Answer(f"fits no node: {_why(shot)}", remedy)]
+            return Answer(f"fits no node: {_why(shot)}", remedy)
         case ShotState.CANCELLED if shot.deleted_by:
             remedy = "submit its manifest again to render it again"
-            return [Answer(f"has no image: {shot.deleted_by} deleted it", remedy, goes_on=True)]
-        case ShotState.CANCELLED:
-            return [
-                Answer("is cancelled: no job wants it any more", "`farm requeue JOB` renders it after all")
-            ]
+            return Answer(f"has no image: {shot.deleted_by} deleted it", remedy, goes_on=True)
+        case _:
+            return Answer("is cancelled: no job wants it any more", "`farm requeue JOB` renders it after all")
 
 
 def _made(image: ImageOrigin) -> list[str]:

@@ -11,6 +11,7 @@ WORDS = {
     "recipe": "how a model is held on a card: precision, offloading, tiles",
     "delivered": "uploaded, and being checked",
     "unschedulable": "fits no node of this farm; `farm explain JOB` says what would fit",
+    "withheld": "marked by a classifier; operators alone see it until one approves it",
     "accepted": "failed, and accepted as permanently missing",
     "rejected": "taken out of the results by a person",
     "parked": "idle, and asking for work",

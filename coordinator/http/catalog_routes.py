@@ -50,7 +50,7 @@ def remove(
     name: str,
     farm: TheFarm,
     act: TheAct,
-    section: Literal["models", "loras", "textual_inversions", "upscalers"] = "models",
+    section: Literal["models", "loras", "textual_inversions", "upscalers", "classifiers"] = "models",
 ) -> CatalogVersion:
     """Remove an added entry; an entry of the same name in a catalog file counts again.
 

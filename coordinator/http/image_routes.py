@@ -9,6 +9,7 @@ from fastapi import APIRouter, Path, Query, Request
 from common.image_messages import LONGEST_WAIT_S, NewImage, OrderedImage
 from common.views import (
     AcceptedShot,
+    ApprovedShot,
     Deleted,
     Deletion,
     PictureOrigin,
@@ -16,6 +17,7 @@ from common.views import (
     Rejection,
     ShotQuery,
     StoredShots,
+    WithheldImages,
 )
 from coordinator.http import ordered_images
 from coordinator.http.access import (
@@ -127,6 +129,21 @@ def delete(
 ) -> Deleted:
     """Remove a stored image from the same jobs, and delete it unless another active job has it."""
     return farm.delete(farm.ledger.images.delete(shot_id, act.key or wish.by, job, owner=owner, act=act))
+
+
+@router.get("/withheld", dependencies=[allow("operate")])
+def withheld(farm: TheFarm) -> WithheldImages:
+    """Return images that classifiers of their lanes withheld, the oldest first, with presigned GET URLs.
+
+    Operators alone see them, here and nowhere else.
+    """
+    return WithheldImages(images=farm.withheld())
+
+
+@router.post("/shots/{shot_id}/approve", dependencies=[allow("operate")])
+def approve(shot_id: str, farm: TheFarm, act: TheAct) -> ApprovedShot:
+    """Show a withheld image to all who may see its jobs. 409: the image of the shot is not withheld."""
+    return ApprovedShot(id=farm.ledger.images.approve(shot_id, act=act))
 
 
 @router.post("/images/{sha256}/delete", dependencies=[allow("operate")])

@@ -29,7 +29,9 @@ from coordinator.submission.submit import check_priority
 #: Of an image in its job; what the ledger can store.
 Position = Annotated[int, Path(ge=0, lt=2**31)]
 
-JobStatus = Literal["waiting", "running", "paused", "cancelled", "done", "failed", "unschedulable"]
+JobStatus = Literal[
+    "waiting", "running", "paused", "cancelled", "done", "withheld", "failed", "unschedulable"
+]
 
 router = APIRouter(prefix="/v1/jobs")
 

@@ -16,6 +16,7 @@ from common.storage import Store
 from common.storage.open import open_store
 from common.terminal import exit_on_error, log_to_stderr
 from coordinator.ingest.client import IngestClient
+from coordinator.ingest.screening import Screener
 from coordinator.ingest.work import ingest
 
 log = logging.getLogger("coordinator.ingest")
@@ -26,7 +27,7 @@ _THREADS_A_CORE, _MOST_THREADS = 2, 8
 
 def ingest_app(settings: Settings, deliveries: IngestClient, store: Store) -> Celery:
     """A Celery application whose one task takes uploads to their verdicts."""
-    app = make_app(settings.broker_url)
+    app, screener = make_app(settings.broker_url), Screener(settings.model_folders, store)
     #: Set where the store may be away.
     doubtful = threading.Event()
     doubtful.set()
@@ -39,13 +40,16 @@ def ingest_app(settings: Settings, deliveries: IngestClient, store: Store) -> Ce
                 # A store that is away is met here, before the coordinator counts a try.
                 store.head(attempt_ids[0])
                 doubtful.clear()
-            judged = [(upload, ingest(upload, store)) for upload in deliveries.fetch(attempt_ids)]
+            uploads = deliveries.fetch(attempt_ids)
+            judged = [(upload, ingest(upload, store, screener)) for upload in uploads]
             deliveries.report([(upload.attempt_id, verdict) for upload, verdict in judged])
             for upload, verdict in judged:
                 if verdict.outcome == "put off":
                     doubtful.set()
                     log.warning("attempt %s is put off: %s", upload.attempt_id, verdict.message)
                 else:
+                    if verdict.withheld:
+                        log.warning("shot %s is withheld: %s", upload.shot_id[:12], verdict.withheld)
                     store.delete(upload.key)
         except FarmError as error:
             log.warning("attempts %s: %s", ", ".join(attempt_ids), error)

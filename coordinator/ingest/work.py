@@ -17,6 +17,7 @@ from common.messages import Delivery, Verdict
 from common.shot import Shot
 from common.storage import Store
 from coordinator.ingest.check import BadUpload, checked
+from coordinator.ingest.screening import Screener
 from coordinator.pictures.encode import CONTENT_TYPES, encoded
 from coordinator.pictures.perceptual_hash import perceptual_hash
 from coordinator.pictures.thumbnail import store_thumbnail
@@ -24,33 +25,45 @@ from coordinator.pictures.thumbnail import store_thumbnail
 _VERSION = version("shotfarm")
 #: Of writing an object that was removed right after it kept us from it.
 _TRIES = 3
+#: Characters of a value in the metadata of an object.
+_LONGEST = 500
 
 
-def ingest(delivery: Delivery, store: Store, *, monotonic: Callable[[], float] = time.monotonic) -> Verdict:
-    """Check, encode and store one upload; put off where the store does not work."""
+def ingest(
+    delivery: Delivery,
+    store: Store,
+    screener: Screener | None = None,
+    *,
+    monotonic: Callable[[], float] = time.monotonic,
+) -> Verdict:
+    """Check, judge, encode and store one upload; put off where the store does not work.
+
+    Without a `screener`, one begins with no classifier in memory.
+    """
     began = monotonic()
     try:
-        verdict = _judged(delivery, store)
+        verdict = _judged(delivery, store, screener or Screener((), store))
     except FarmError as error:
         # The upload is safe where it lies: it is no fault of its own, nor of the shot.
         verdict = Verdict(outcome="put off", message=str(error))
     return verdict.model_copy(update={"seconds": monotonic() - began})
 
 
-def _judged(delivery: Delivery, store: Store) -> Verdict:
+def _judged(delivery: Delivery, store: Store, screener: Screener) -> Verdict:
     shot = Shot.from_dict(delivery.spec)
     picture = _fetched(delivery, store, shot)
     if isinstance(picture, BadUpload):
         return Verdict(outcome="rejected", failure=picture.failure, message=picture.message)
+    withheld = screener.withheld(picture, delivery.screenings)
     final = encoded(
         picture,
         shot,
         infotext=infotext(shot, version=f"shotfarm {_VERSION}"),
         record=farm_json(shot, template=delivery.template, recipe=delivery.recipe, version=_VERSION),
     )
-    verdict = _stored(delivery, store, final, CONTENT_TYPES[shot.format])
+    verdict = _stored(delivery, store, final, CONTENT_TYPES[shot.format], withheld)
     verdict = verdict.model_copy(update={"perceptual_hash": _seen(delivery, store, verdict, picture)})
-    if verdict.outcome == "stored":
+    if verdict.outcome == "stored" and not verdict.withheld:
         # Without one, the first page that shows the image makes it.
         with suppress(FarmError):
             store_thumbnail(picture, delivery.final_key, store)
@@ -78,13 +91,21 @@ def _fetched(delivery: Delivery, store: Store, shot: Shot) -> Image.Image | BadU
     return checked(data, shot, sha256=delivery.sha256)
 
 
-def _stored(delivery: Delivery, store: Store, final: bytes, content_type: str) -> Verdict:
+def _stored(delivery: Delivery, store: Store, final: bytes, content_type: str, withheld: str) -> Verdict:
     """Create the final object; where there is one already, it tells whose it is."""
     sha256 = hashlib.sha256(final).hexdigest()
     metadata = {"attempt": delivery.attempt_id, "sha256": sha256}
+    if withheld:
+        metadata["withheld"] = _header(withheld)
     for _ in range(_TRIES):
         if store.create(delivery.final_key, final, content_type=content_type, metadata=metadata):
-            return Verdict(outcome="stored", attempt_id=delivery.attempt_id, sha256=sha256, size=len(final))
+            return Verdict(
+                outcome="stored",
+                attempt_id=delivery.attempt_id,
+                sha256=sha256,
+                size=len(final),
+                withheld=withheld,
+            )
         there = store.head(delivery.final_key)
         if there is not None:
             # Our own, when an earlier run of this very delivery stored it and ended before it could say so.
@@ -94,5 +115,12 @@ def _stored(delivery: Delivery, store: Store, final: bytes, content_type: str) -
                 attempt_id=owner,
                 sha256=there.metadata.get("sha256"),
                 size=there.size,
+                # What is stored was judged then, and the same shot now.
+                withheld=withheld or there.metadata.get("withheld", ""),
             )
     raise Unavailable(f"the store reports an existing object at {delivery.final_key}, but does not return it")
+
+
+def _header(text: str) -> str:
+    """As a header of HTTP can hold it."""
+    return text.encode("ascii", "replace").decode()[:_LONGEST]

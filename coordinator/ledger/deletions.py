@@ -22,10 +22,10 @@ from sqlalchemy import (
 )
 
 from common.errors import Conflict, NotFound
-from common.states import ShotEvent, ShotState
+from common.states import SHOT, ShotEvent
 from common.views import Deleted
 from coordinator.ledger.job_rows import detailed_job
-from coordinator.ledger.removals import must_be_stored, owners_jobs, take_out
+from coordinator.ledger.removals import must_be_stored, owners_jobs, stored_states, take_out
 from coordinator.ledger.schema import (
     deleted_images,
     images,
@@ -46,19 +46,22 @@ def delete_shot(write: Write, shot_id: str, job_id: str | None, by: str, owner: 
     """See `Images.delete`."""
     shot = find_shot(write.connection, shot_id, owner)
     having = owners_jobs(write.connection, wants, shot.id, job_id, owner)
-    must_be_stored(shot)
+    must_be_stored(shot, owner)
     return delete_pictures(write, [shot.id], having, by, owner)
 
 
-def pictures_of(connection: Connection, job_id: str) -> list[str]:
-    """Shots with a stored image that a job has or has rejected. Raises Conflict if the job is unfinished."""
+def pictures_of(connection: Connection, job_id: str, owner: str | None) -> list[str]:
+    """Shots with a stored image that a job has or has rejected; for an `owner`, without withheld ones.
+
+    Raises Conflict if the job is unfinished.
+    """
     job = detailed_job(connection, job_id)
     at_work = job_counts.c.job_id == job_id, job_counts.c.state.in_(OPEN), job_counts.c.shots > 0
     if job.intent != "cancelled" and connection.execute(select(job_counts).where(*at_work)).first():
         raise Conflict(
             f"job {job_id} is not finished: run `farm cancel {job_id}` first, or delete single shots"
         )
-    stored = shots.c.state == plain(ShotState.DONE)
+    stored = shots.c.state.in_([plain(state) for state in stored_states(owner)])
     had = select(removals.c.shot_id).where(removals.c.job_id == job_id)
     has = select(wants.c.shot_id).where(wants.c.job_id == job_id)
     return list(connection.scalars(select(shots.c.id).where(stored, shots.c.id.in_(has.union(had)))))
@@ -89,11 +92,12 @@ def delete_pictures(
     take_out(write, shot_ids, job_ids, DELETED, by)
     stored: tuple[ColumnElement[bool], ...] = (
         shots.c.id.in_(shot_ids),
-        shots.c.state == plain(ShotState.DONE),
+        shots.c.state.in_([plain(state) for state in stored_states(owner)]),
     )
     if owner is not None:
         stored = *stored, ~_of_others(owner)
-    doomed = write.connection.scalars(select(shots.c.id).where(*stored, ~wanted())).all()
+    found = write.connection.execute(select(shots.c.id, shots.c.state).where(*stored, ~wanted())).all()
+    doomed = [row.id for row in found]
     mine = images.c.shot_id.in_(doomed)
     same = [column.name for column in images.c]
     record = [literal(by, String), literal(write.now, Double)]
@@ -101,7 +105,9 @@ def delete_pictures(
     write.connection.execute(insert(deleted_images).from_select([*same, "deleted_by", "deleted_at"], gone))
     write.connection.execute(delete(images).where(mine))
     counted = {"deletions": shots.c.deletions + 1}
-    move_shots(write, doomed, ShotState.DONE, ShotEvent.ERASED, detail=by, **counted)
+    for state in SHOT.sources(ShotEvent.ERASED):
+        some = [row.id for row in found if row.state == state]
+        move_shots(write, some, state, ShotEvent.ERASED, detail=by, **counted)
     return Deleted(images=len(doomed), kept=len(shot_ids) - len(doomed))
 
 

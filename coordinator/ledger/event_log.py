@@ -20,7 +20,10 @@ from coordinator.ledger.transitions import DELETED, ENDED, REJECTED, chunks
 #: Rows of one page, and rows after which a watcher rather reads again what it shows.
 PAGE, MOST_BEHIND = 2000, 100_000
 #: Transitions of shots that watchers are told of one by one; of others they see the counts.
-_TOLD = (ShotEvent.STORED, ShotEvent.EXHAUSTED, ShotEvent.OUTGROWN, ShotEvent.FITS, ShotEvent.REQUEUED)
+_TOLD = (
+    *(ShotEvent.STORED, ShotEvent.WITHHELD, ShotEvent.APPROVED),
+    *(ShotEvent.EXHAUSTED, ShotEvent.OUTGROWN, ShotEvent.FITS, ShotEvent.REQUEUED),
+)
 
 
 class Topic(NamedTuple):

@@ -35,7 +35,7 @@ from coordinator.ledger.job_views import job_named, job_view
 from coordinator.ledger.measurements import memory_views
 from coordinator.ledger.node_views import slow_path_views
 from coordinator.ledger.rules import Rules
-from coordinator.ledger.schema import attempts, batches, events, images, jobs, plain, shots, wants
+from coordinator.ledger.schema import SHOWN, attempts, batches, events, images, jobs, plain, shots, wants
 from coordinator.ledger.shot_rows import find_shot, shot_named, shot_with_image
 from coordinator.ledger.specs import shot_of
 from coordinator.ledger.waiting import samples
@@ -228,7 +228,7 @@ def _shot(connection: Connection, look: Eligibility, row: Row[Any]) -> ShotSubje
 
 
 def _image_origin(connection: Connection, shot: Row[Any], currency: str) -> ImageOrigin | None:
-    found = connection.execute(select(images).where(images.c.shot_id == shot.id)).one_or_none()
+    found = connection.execute(select(images).where(images.c.shot_id == shot.id, SHOWN)).one_or_none()
     if found is None:
         return None
     return ImageOrigin(

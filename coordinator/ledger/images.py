@@ -6,21 +6,24 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Select, and_, exists, func, null, select, update
+from sqlalchemy import Connection, Row, Select, and_, exists, func, null, select, update
 
 from common.errors import NotFound
 from common.exports import exports_at
 from common.states import AttemptState, ShotState
-from common.views import Deleted
-from coordinator.ledger import deletions
+from common.views import Deleted, WithheldImage
+from coordinator.ledger import deletions, withheld
+from coordinator.ledger.database import columns_of
 from coordinator.ledger.job_rows import detailed_job, job_exports
 from coordinator.ledger.records import Act, Doomed, MadeImage, StoredImage
-from coordinator.ledger.schema import attempts, deleted_images, images, jobs, plain, shots, wants
+from coordinator.ledger.schema import SHOWN, attempts, deleted_images, images, jobs, plain, shots, wants
 from coordinator.ledger.shot_rows import of_owner
 from coordinator.ledger.specs import shot_of
 from coordinator.ledger.transactions import Transactions
 from coordinator.ledger.transitions import chunks
 
+#: Withheld images of one list.
+_WITHHELD = 200
 #: Images of a node that are shown, and that are looked at for those of an owner.
 _NEWEST = 8
 _LOOKED_AT = 200
@@ -93,7 +96,7 @@ class Images:
 
     def of_node(self, node_id: str, owner: str | None = None) -> list[NodeImage]:
         """The newest images that a node rendered, a few of them; with `owner`, of the jobs of this owner."""
-        newest = select(images).where(images.c.node_id == node_id)
+        newest = select(images).where(images.c.node_id == node_id, SHOWN)
         newest = newest.order_by(images.c.stored_at.desc()).limit(_LOOKED_AT)
         one = newest.subquery()
         wanted = and_(wants.c.shot_id == one.c.shot_id, wants.c.job_id == one.c.job_id)
@@ -113,7 +116,7 @@ class Images:
             if wanted is None:
                 known = ", ".join(each.name for each in exports) or "none"
                 raise NotFound(f"image {position} of job {job_id} has no export {export}; it has: {known}")
-            mine = wants.c.job_id == job_id, wants.c.position == position
+            mine = wants.c.job_id == job_id, wants.c.position == position, SHOWN
             found = select(images, shots.c.spec).select_from(wants.join(shots).join(images)).where(*mine)
             row = connection.execute(found).one_or_none()
             if row is None:
@@ -125,8 +128,31 @@ class Images:
     def is_stored(self, image: StoredImage) -> bool:
         """Whether the image has not been deleted since."""
         with self.transactions.read() as connection:
-            mine = images.c.shot_id == image.shot.id, images.c.key == image.key
+            mine = images.c.shot_id == image.shot.id, images.c.key == image.key, SHOWN
             return connection.execute(select(images.c.key).where(*mine)).first() is not None
+
+    def withheld(self) -> list[WithheldImage]:
+        """The oldest images that operators alone see, some of them; `url` is empty."""
+        with self.transactions.read() as connection:
+            return [_withheld(row) for row in withheld.withheld_images(connection, _WITHHELD)]
+
+    def number_withheld(self) -> int:
+        """Images that operators alone see."""
+        with self.transactions.read() as connection:
+            return withheld.number_withheld(connection)
+
+    def withheld_key(self, shot_id: str) -> str:
+        """The key of a withheld image in the store. Raises NotFound for the image of another shot."""
+        with self.transactions.read() as connection:
+            return withheld.withheld_key(connection, shot_id)
+
+    def approve(self, shot_id: str, *, act: Act | None = None) -> str:
+        """Show a withheld image to all who may see its jobs; returns the full ID of its shot.
+
+        `shot_id` may be a prefix of 6 or more digits. Raises Conflict if it is not withheld.
+        """
+        with self.transactions.write(act) as write:
+            return withheld.approve(write, shot_id)
 
     def delete(
         self,
@@ -151,7 +177,7 @@ class Images:
     ) -> Deleted:
         """As `delete`, for all images that a job has or rejected. Raises Conflict if it is active."""
         with self.transactions.write(act) as write:
-            ids = deletions.pictures_of(write.connection, job_id)
+            ids = deletions.pictures_of(write.connection, job_id, owner)
         deleted = Deleted(images=0, kept=0)
         # Release the lock between chunks, so that heartbeats do not wait for a large job.
         for some in chunks(ids):
@@ -192,11 +218,25 @@ class Images:
             write.connection.execute(update(deleted_images).where(*gone).values(erased_at=write.now))
 
 
+def _withheld(row: Row[Any]) -> WithheldImage:
+    same = ("shot_id", "owner", "lane", "model", "prompt", "key", "sha256", "size", "stored_at", "position")
+    return WithheldImage(
+        **columns_of(row, *same),
+        job=row.job_id,
+        node=row.node_id,
+        name=row.name or "",
+        reason=row.withheld,
+        format=shot_of(row.spec).format,
+        url="",
+    )
+
+
 def _made(connection: Connection, column: str, value: str, owner: str | None) -> MadeImage | None:
     """A stored image comes before deleted ones."""
     for table, deleted_at in ((images, null()), (deleted_images, deleted_images.c.deleted_at)):
         same = (table.c[name] for name in MadeImage._fields if name != "deleted_at")
-        query = select(*same, deleted_at.label("deleted_at")).where(table.c[column] == value)
+        mine = table.c[column] == value, table.c.withheld == ""
+        query = select(*same, deleted_at.label("deleted_at")).where(*mine)
         if owner is not None:
             query = query.select_from(table.join(shots, shots.c.id == table.c.shot_id)).where(of_owner(owner))
         row = connection.execute(query.order_by(table.c.stored_at.desc()).limit(1)).one_or_none()
@@ -207,4 +247,4 @@ def _made(connection: Connection, column: str, value: str, owner: str | None) ->
 
 def _files(job_id: str) -> Select[Any]:
     columns = (wants.c.position, wants.c.name, images.c.key, images.c.sha256, images.c.size)
-    return select(*columns).select_from(wants.join(shots).join(images)).where(wants.c.job_id == job_id)
+    return select(*columns).select_from(wants.join(shots).join(images)).where(wants.c.job_id == job_id, SHOWN)

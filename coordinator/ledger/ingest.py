@@ -16,6 +16,7 @@ from common.errors import Conflict, FarmError, Invalid, NotFound
 from common.failures import Blame, Failure, failure
 from common.messages import Ack, Delivery, Verdict
 from common.states import AttemptEvent, AttemptState, ShotEvent, ShotState
+from coordinator.ledger.charges import is_verification
 from coordinator.ledger.deletions import erase_again
 from coordinator.ledger.duplicates import give_back
 from coordinator.ledger.failure_policy import fail_shots, suspect
@@ -27,6 +28,7 @@ from coordinator.ledger.transactions import Transactions, Write, all_or_each
 from coordinator.ledger.transitions import move_attempts, move_shots
 from coordinator.ledger.trust import Good, blame_node, blame_others, credit_nodes
 from coordinator.ledger.verification import check_stored
+from coordinator.ledger.withheld import withhold
 
 #: A delivered attempt with its verdict.
 _Judged = tuple[Row[Any], Verdict]
@@ -72,6 +74,8 @@ def _delivery(attempt_id: str, row: Row[Any] | None) -> Delivery | FarmError:
         model_hash=spec["model_identity"],
         node=row.node_id,
         recipe=row.recipe,
+        # Nobody looks at what is only compared.
+        lane=None if is_verification(row.job_id) else row.lane,
     )
 
 
@@ -100,17 +104,19 @@ def _judge(write: Write, rules: Rules, verdicts: Sequence[tuple[str, Verdict]]) 
         elif verdict.outcome == "rejected":
             met = failure(verdict.failure or "not_an_image")
             reject(write, rules, row, met, verdict.message, verdict.seconds)
-    states = _shot_states(write, rows, {row.shot_id for row, _ in good})
+    states = _shot_states(write, rows, good)
     return [
         Ack(state=states[rows[attempt_id].shot_id], repeated=again)
         for (attempt_id, _), again in zip(verdicts, repeated, strict=True)
     ]
 
 
-def _shot_states(write: Write, rows: dict[str, Row[Any]], done: set[str]) -> dict[str, str]:
-    """Current states of shots; `done` are known without a query."""
-    found: dict[str, str] = dict.fromkeys(done, ShotState.DONE)
-    others = {row.shot_id for row in rows.values()} - done
+def _shot_states(write: Write, rows: dict[str, Row[Any]], good: Sequence[_Judged]) -> dict[str, str]:
+    """Current states of shots; those of `good` attempts are known without a query."""
+    found: dict[str, str] = {
+        row.shot_id: ShotState.WITHHELD if verdict.withheld else ShotState.DONE for row, verdict in good
+    }
+    others = {row.shot_id for row in rows.values()} - found.keys()
     if others:
         query = select(shots.c.id, shots.c.state).where(shots.c.id.in_(others))
         found |= {row.id: row.state for row in write.connection.execute(query)}
@@ -160,8 +166,9 @@ def _store(write: Write, rules: Rules, good: Sequence[_Judged]) -> None:
     sidecars = [_sidecar(write, owners.get(row.id, row), verdict, kept[row.id]) for row, verdict in good]
     write.connection.execute(insert(images), sidecars)
     _note_progress(write, sidecars)
-    stored = {row.shot_id: row.id for row, _ in good}
+    stored = {row.shot_id: row.id for row, verdict in good if not verdict.withheld}
     move_shots(write, list(stored), ShotState.DELIVERED, ShotEvent.STORED, detail=stored)
+    withhold(write, {row.shot_id: row.id for row, verdict in good if verdict.withheld})
     for job_id in {row.job_id for row, _ in good}:
         paid = [row.shot_id for row, _ in good if row.job_id == job_id]
         others = wants.c.shot_id.in_(paid), wants.c.job_id != job_id
@@ -224,6 +231,7 @@ def _sidecar(write: Write, row: Row[Any], verdict: Verdict, keeping: float) -> d
         "cost": row.cost + keeping,
         "stored_at": write.now,
         "perceptual_hash": verdict.perceptual_hash,
+        "withheld": verdict.withheld,
     }
 
 

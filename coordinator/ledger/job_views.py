@@ -30,8 +30,10 @@ _WINDOW_S = 120.0
 #: Jobs that a page with a filter looks at: its cost does not grow with what does not match.
 _LOOKED_AT = 1000
 #: Statuses of jobs that go on by nothing that is to come, and of those that go on or wait for somebody.
-_ENDED = ("done", "failed", "cancelled")
-_UNFINISHED = ("waiting", "running", "paused", "failed", "unschedulable")
+_ENDED = ("done", "withheld", "failed", "cancelled")
+_UNFINISHED = ("waiting", "running", "paused", "withheld", "failed", "unschedulable")
+#: States of shots of which a job says why it has no image.
+_MISSING = (ShotState.FAILED, ShotState.UNSCHEDULABLE, ShotState.WITHHELD)
 #: States of active shots.
 _IN_HAND = frozenset({ShotState.RUNNING, ShotState.DELIVERED})
 
@@ -63,14 +65,18 @@ def status(intent: str, counts: Mapping[str, int]) -> str:
 
     >>> status("active", {"done": 3, "waiting": 1}), status("active", {"done": 3, "failed": 1})
     ('waiting', 'failed')
+    >>> status("active", {"done": 3, "withheld": 1})
+    'withheld'
     """
     if intent == "cancelled":
         return "cancelled"
     if OPEN.isdisjoint(counts):
         if ShotState.UNSCHEDULABLE in counts:
             return "unschedulable"
-        good = counts.keys() <= {ShotState.DONE, ACCEPTED, REJECTED, DELETED}
-        return "done" if good else "failed"
+        missing = counts.keys() - {ShotState.DONE, ACCEPTED, REJECTED, DELETED}
+        if missing <= {ShotState.WITHHELD}:
+            return "withheld" if missing else "done"
+        return "failed"
     if intent == "paused":
         return "paused"
     return "waiting" if _IN_HAND.isdisjoint(counts) else "running"
@@ -152,7 +158,7 @@ def job_view(connection: Connection, job_id: str, now: float, currency: str) -> 
     """As `Jobs.view`, with `eta_s` at the job's own pace, as if no other went first."""
     row = job_row(connection, job_id)
     counts = _pairs(connection, _COUNTS, job_id)
-    missing = counts.keys() & {ShotState.FAILED, ShotState.UNSCHEDULABLE}
+    missing = counts.keys() & set(_MISSING)
     return JobView(
         **_progress(connection, row, counts, now, currency),
         running=_pairs(connection, _RUNNING, job_id),
@@ -263,7 +269,7 @@ def _shared(connection: Connection, job: Row[Any]) -> dict[str, int]:
 
 
 def _failures(connection: Connection, job_id: str) -> tuple[FailureView, ...]:
-    """Failures by kind, each with its most frequent reasons; the others are summed up in one entry."""
+    """Failures and withheld images by kind, each with its most frequent reasons, the others in one entry."""
     query = (
         select(shots.c.state, shots.c.failure, shots.c.reason, func.count())
         .select_from(wants.join(shots))
@@ -271,7 +277,7 @@ def _failures(connection: Connection, job_id: str) -> tuple[FailureView, ...]:
             wants.c.job_id == job_id,
             wants.c.again.is_(False),
             or_(shots.c.state != plain(ShotState.FAILED), wants.c.accepted.is_(False)),
-            shots.c.state.in_((ShotState.FAILED, ShotState.UNSCHEDULABLE)),
+            shots.c.state.in_(_MISSING),
         )
         .group_by(shots.c.state, shots.c.failure, shots.c.reason)
         .order_by(func.count().desc(), shots.c.reason)

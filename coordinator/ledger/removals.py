@@ -60,7 +60,7 @@ def reject_shot(
     having = owners_jobs(write.connection, wants, shot.id, job_id, owner)
     wasted = 0.0
     if having:
-        must_be_stored(shot)
+        must_be_stored(shot, owner)
         take_out(write, [shot.id], having, REJECTED, wish.by)
         wasted = _note_waste(write, shot.id)
     # An image that was rejected before can be redone as well.
@@ -76,9 +76,19 @@ def _nobody(job_id: str | None) -> str:
     return f"job {job_id} does not have its image" if job_id else "no active job has its image"
 
 
-def must_be_stored(shot: Row[str]) -> None:
-    if shot.state != ShotState.DONE:
-        raise Conflict(f"shot {shot.id[:12]} is {shot.state}: it has no stored image")
+def stored_states(owner: str | None) -> tuple[ShotState, ...]:
+    """States of shots with an image that an owner sees; with those that operators alone see (None)."""
+    return (ShotState.DONE,) if owner is not None else (ShotState.DONE, ShotState.WITHHELD)
+
+
+def must_be_stored(shot: Row[str], owner: str | None) -> None:
+    if shot.state not in stored_states(owner):
+        what = (
+            "the operator decides about its image"
+            if shot.state == ShotState.WITHHELD
+            else "it has no stored image"
+        )
+        raise Conflict(f"shot {shot.id[:12]} is {shot.state}: {what}")
 
 
 def owners_jobs(

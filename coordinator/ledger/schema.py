@@ -723,6 +723,8 @@ def _sidecar() -> tuple[Column[Any], ...]:
         may("perceptual_hash", String),
         #: When the last live job that had it rejected it; from then on its cost is waste.
         may("rejected_at", Double),
+        #: Why operators alone see it; empty: others do, too.
+        must("withheld", Text, ""),
     )
 
 
@@ -735,7 +737,11 @@ images = Table(
     *_sidecar(),
     Index("images_by_sha256", "sha256"),
     Index("images_by_node", "node_id", "stored_at"),
+    partial_index("images_withheld", "stored_at", where="withheld <> ''"),
 )
+
+#: Condition that an image is shown to others than operators: all but what operators do asks for it.
+SHOWN = images.c.withheld == ""
 
 #: Deleted images. Their keys are never reused.
 deleted_images = Table(

@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, Connection, Row, exists, func, or_, select
 
 from common.errors import Conflict, NotFound
 from common.states import ShotEvent, ShotState
-from coordinator.ledger.schema import images, jobs, plain, removals, shots, wants
+from coordinator.ledger.schema import SHOWN, images, jobs, plain, removals, shots, wants
 from coordinator.ledger.transactions import Write
 from coordinator.ledger.transitions import ACCEPTED, chunks, counted_as, move_shots, note_job
 
@@ -48,7 +48,8 @@ def of_owner(owner: str) -> ColumnElement[bool]:
 
 def shot_with_image(connection: Connection, sha256: str, owner: str | None = None) -> str | None:
     """ID of a shot, as in `find_shot`, whose stored image has this SHA-256; of equal images, the first."""
-    query = select(func.min(shots.c.id)).select_from(shots.join(images)).where(images.c.sha256 == sha256)
+    mine = images.c.sha256 == sha256, SHOWN
+    query = select(func.min(shots.c.id)).select_from(shots.join(images)).where(*mine)
     shot_id: str | None = connection.scalar(query if owner is None else query.where(of_owner(owner)))
     return shot_id
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Row, func, select
+from sqlalchemy import ColumnElement, Connection, Row, and_, func, select
 
 from common.errors import Conflict, NotFound
 from common.exports import ANY_EXPORT, Export, exports_at
@@ -18,7 +18,7 @@ from coordinator.ledger.database import columns_of
 from coordinator.ledger.job_rows import detailed_job, job_exports
 from coordinator.ledger.records import Act, ShotFilter
 from coordinator.ledger.removals import reject_shot
-from coordinator.ledger.schema import attempts, batches, images, jobs, plain, shots, wants
+from coordinator.ledger.schema import SHOWN, attempts, batches, images, jobs, plain, shots, wants
 from coordinator.ledger.shot_rows import accept_failed, find_shot
 from coordinator.ledger.specs import shot_of
 from coordinator.ledger.transactions import Transactions
@@ -58,8 +58,8 @@ class ShotDetails(NamedTuple):
     after: int | None
 
 
-#: Wants with their shots, and with their images if they have one.
-_ALL = wants.join(shots).outerjoin(images, images.c.shot_id == shots.c.id)
+#: Wants with their shots, and with their images if they have one that is shown.
+_ALL = wants.join(shots).outerjoin(images, and_(images.c.shot_id == shots.c.id, SHOWN))
 
 
 @dataclass(frozen=True, slots=True)

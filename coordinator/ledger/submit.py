@@ -186,7 +186,7 @@ class _Chunk:
                     "group_name": planned.group,
                     "axes": dict(planned.axes),
                     "again": planned.id in seen,
-                    "reused": known.get(planned.id) is ShotState.DONE,
+                    "reused": known.get(planned.id) in (ShotState.DONE, ShotState.WITHHELD),
                     "accepted": False,
                 }
             )

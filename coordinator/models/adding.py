@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -12,10 +12,11 @@ from common.catalog import Catalog, Lora, Model, phase_of
 from common.catalog.check import PICKLES
 from common.catalog.types import MAX_SCALE
 from common.errors import Invalid
-from common.model_files import CHECKPOINT, EMBEDDINGS, ORIGINAL, UPSCALERS, find_files
+from common.model_files import CHECKPOINT, CLASSIFIERS, EMBEDDINGS, ORIGINAL, UPSCALERS, find_files
 from common.textual_inversions import MARK, MAX_VECTORS
 from common.units import counted
 from common.weights import Described
+from common.weights.classifier import classifier_form
 from common.weights.lora_fit import lora_misfit
 from common.weights.recognition import FAMILIES, recognise
 from common.weights.upscaler import ARCHITECTURES
@@ -29,6 +30,8 @@ from coordinator.models.web import Web
 
 #: Weight files of a folder or repository without an index that are looked at, at most.
 _MOST_PARTS = 4
+#: Beside the weights of a classifier.
+_CONFIG, _PREPROCESSING = "config.json", "preprocessor_config.json"
 #: Kinds of files that are one part of a model.
 _COMPONENTS = ("denoiser", "text_encoder", "vae")
 #: Ends of keys of a text encoder's table of tokens.
@@ -72,11 +75,15 @@ class Adder:
         if request.like is not None and request.like not in self.catalog.models:
             raise Invalid(f"no model `{request.like}`{suggestion(request.like, self.catalog.models)}")
         request, sources = self._open(request)
+        folder = None
         if len(sources) == 1 and not sources[0].is_file:
-            if sources[0].file(INDEX):
-                return self._pipeline(request, sources[0])
-            sources = _weight_files(sources[0])
+            folder = sources[0]
+            if folder.file(INDEX):
+                return self._pipeline(request, folder)
+            sources = _weight_files(folder)
         found = [Part.of(source) for source in sources]
+        if len(found) == 1 and found[0].found.kind == "classifier":
+            return self._classifier(request, found[0], folder)
         if len(found) > 1:
             return self._separate(request, found)
         return self._one_file(request, found[0])
@@ -262,6 +269,29 @@ class Adder:
         entry = {name: getattr(form, name) for name in ("architecture", "scale", "tflop_per_mp")}
         made = self._of_one_file(request, part, "upscalers", what, UPSCALERS, entry)
         return replace(made, remarks=(f"manifests name it `upscale: {made.name}`", *made.remarks))
+
+    def _classifier(self, request: AddRequest, part: Part, folder: Source | None) -> Prepared:
+        """`folder` has its configuration; None: there is none."""
+        if folder is None or folder.file(_CONFIG) is None:
+            raise Invalid(
+                f"{part.name} is an image classifier, whose labels are in its {_CONFIG}: add its folder or "
+                "repository, such as hf:OWNER/NAME"
+            )
+        if request.like is not None:
+            raise Invalid(f"{part.name} is an image classifier, which judges all images; leave out `--like`")
+        header = part.source.header(part.source.files[0])
+        preprocessing = folder.json(_PREPROCESSING) if folder.file(_PREPROCESSING) else {}
+        form = classifier_form(header.tensors, folder.json(_CONFIG), preprocessing, part.name)
+        what = f"image classifier ({form.architecture}: {', '.join(form.labels)})"
+        entry = {
+            key: list(value) if isinstance(value, tuple) else value for key, value in asdict(form).items()
+        }
+        part = replace(part, source=replace(part.source, license=folder.license, origin=folder.origin))
+        made = self._of_one_file(request, part, "classifiers", what, CLASSIFIERS, entry)
+        example = (
+            f"`classifiers: {{{made.name}: {{{form.labels[-1]}: 0.5}}}}` in a lane of farm.yaml orders it"
+        )
+        return replace(made, remarks=(example, *made.remarks))
 
     def _of_one_file(
         self,
@@ -473,6 +503,8 @@ class Adder:
             known = self.catalog.textual_inversions
         elif section == "upscalers":
             known = self.catalog.upscalers
+        elif section == "classifiers":
+            known = self.catalog.classifiers
         else:
             known = self.catalog.loras
             replaceable |= {lora.name for lora in self.catalog.loras.values() if lora.identity is None}

@@ -10,7 +10,8 @@ from common.weights import Described, Recognition, component_prefixes, described
 from coordinator.models.choice import Chosen
 from coordinator.models.source import Source
 
-Section = Literal["models", "loras", "textual_inversions", "upscalers"]
+#: Sections of a catalog whose entries have files.
+Section = Literal["models", "loras", "textual_inversions", "upscalers", "classifiers"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,7 +33,8 @@ class Prepared:
     name: str
     #: In words, such as `SDXL checkpoint`.
     what: str
-    #: Below the folder of models: that of the model, or `loras`, `embeddings`, `upscale_models` or `gguf`.
+    #: Below the folder of models: that of the model, `loras`, `embeddings`, `upscale_models`, `classifiers`
+    #: or `gguf`.
     folder: str
     chosen: tuple[Chosen, ...]
     #: As in the YAML schema, without the identity.

@@ -7,9 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from common.catalog import Catalog, Lora, Model, TextualInversion, Upscaler, folder_identity, listing_identity
+from common.catalog import (
+    Catalog,
+    Classifier,
+    Lora,
+    Model,
+    TextualInversion,
+    Upscaler,
+    folder_identity,
+    listing_identity,
+)
 from common.errors import Invalid
-from common.model_files import EMBEDDINGS, SHIPPED, UPSCALERS, find_files
+from common.model_files import CLASSIFIERS, EMBEDDINGS, SHIPPED, UPSCALERS, find_files
 from coordinator.models.addition import Added, AddedFile, Section
 from coordinator.models.fetch import Progress, hash_file
 from coordinator.models.lora_files import check_numbers
@@ -30,13 +39,22 @@ class HeldFiles:
         return sum(file.stat().st_size for file in self.files)
 
 
+#: Below a folder of models, by what is there.
+_FOLDERS = {
+    Model: "",
+    Lora: "loras",
+    TextualInversion: EMBEDDINGS,
+    Upscaler: UPSCALERS,
+    Classifier: CLASSIFIERS,
+}
+
+
 def held_files(name: str, catalog: Catalog, folders: Sequence[Path]) -> HeldFiles | None:
     """None if the files of the entry are not here."""
     entry = catalog.entry(name)
     if entry is None:
         return None
-    below = {Model: "", Lora: "loras", TextualInversion: EMBEDDINGS, Upscaler: UPSCALERS}[type(entry)]
-    place = find_files(Path(below) / entry.path, folders)
+    place = find_files(Path(_FOLDERS[type(entry)]) / entry.path, folders)
     if place is None:
         return None
     identities: dict[Path, str | None] = {place: entry.identity}
@@ -104,6 +122,7 @@ def remove_files(held: HeldFiles, catalog: Catalog) -> int:
     used = {model.path for model in catalog.models.values()} | {lora.path for lora in catalog.loras.values()}
     used |= {inversion.path for inversion in catalog.textual_inversions.values()}
     used |= {upscaler.path for upscaler in catalog.upscalers.values()}
+    used |= {classifier.path for classifier in catalog.classifiers.values()}
     used |= {file.path for model in catalog.models.values() for file in model.gguf.values()}
     freed = 0
     for place in held.identities:

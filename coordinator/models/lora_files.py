@@ -168,7 +168,8 @@ class LoraFiles:
 def check_numbers(section: str, name: str, file: Path) -> None:
     """Raises Invalid if a file of its own has weights that are infinite or no numbers."""
     if tensor := tensor_without_numbers(file):
-        noun = {"loras": "LoRA", "upscalers": "upscaler"}.get(section, "textual inversion")
+        nouns = {"loras": "LoRA", "upscalers": "upscaler", "classifiers": "classifier"}
+        noun = nouns.get(section, "textual inversion")
         raise Invalid(
             f"{noun} `{name}` has weights that are no numbers (in `{tensor[:80]}`), so every picture with it "
             "would fail; use another copy or an earlier epoch of it"

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from common.errors import Invalid
-from common.model_files import EMBEDDINGS, UPSCALERS
+from common.model_files import CLASSIFIERS, EMBEDDINGS, UPSCALERS
 from coordinator.models.addition import Added, AddedFile, Prepared
 from coordinator.models.choice import Chosen
 from coordinator.models.entry import with_identity
@@ -41,7 +41,7 @@ def add(prepared: Prepared, models: Path, web: Web, progress: Progress) -> Added
     fetched = fetch(prepared.chosen, part, web, progress)
     if prepared.section != "models":
         _check_numbers(prepared, part, fetched)
-    if prepared.folder in ("loras", "gguf", EMBEDDINGS, UPSCALERS):
+    if prepared.folder in ("loras", "gguf", EMBEDDINGS, UPSCALERS, CLASSIFIERS):
         target.mkdir(parents=True, exist_ok=True)
         for each in fetched:
             (part / each.path).replace(target / each.path)

@@ -15,14 +15,26 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from common.errors import BY_STATUS, FarmError, NotFound, Unreadable
 from coordinator.farm import Farm
-from coordinator.web import downloads, grid, jobs, new_job, nodes, overview, shots, sign_in, static, thanks
+from coordinator.web import (
+    downloads,
+    grid,
+    jobs,
+    new_job,
+    nodes,
+    overview,
+    shots,
+    sign_in,
+    static,
+    thanks,
+    withheld,
+)
 from coordinator.web.rendering import is_fragment, page
 from coordinator.web.sessions import Sessions
 from coordinator.web.visitor import SignedOut
 
 log = logging.getLogger(__name__)
 
-ROUTES = (static, sign_in, overview, jobs, grid, shots, downloads, new_job, nodes, thanks)
+ROUTES = (static, sign_in, overview, jobs, grid, shots, downloads, new_job, nodes, thanks, withheld)
 
 
 def with_pages(farm: Farm, api: ASGIApp) -> ASGIApp:

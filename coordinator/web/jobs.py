@@ -45,6 +45,7 @@ STATES: dict[str, tuple[ShotState, ...]] = {
     "in work": (ShotState.RUNNING, ShotState.DELIVERED),
     "waiting": (ShotState.WAITING,),
     "failed": (ShotState.FAILED,),
+    "withheld": (ShotState.WITHHELD,),
     "fits no node": (ShotState.UNSCHEDULABLE,),
     "cancelled": (ShotState.CANCELLED,),
 }

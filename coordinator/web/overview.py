@@ -99,7 +99,10 @@ class Snapshot:
 @router.get("/")
 async def show(request: Request, visitor: TheVisitor) -> Response:
     """The page."""
-    return page(request, "overview.html", state=await _state(request, visitor))
+    withheld = 0
+    if visitor.may_operate:
+        withheld = await run_in_threadpool(visitor.farm.ledger.images.number_withheld)
+    return page(request, "overview.html", state=await _state(request, visitor), withheld=withheld)
 
 
 @router.get("/overview")

@@ -120,7 +120,7 @@ class BarPart:
 #: States in the order of a progress bar, and how it shows them.
 _PARTS = (
     ("done", ("done",)),
-    ("missing", ("accepted", "rejected", "deleted")),
+    ("missing", ("accepted", "rejected", "deleted", "withheld")),
     ("failed", ("failed", "unschedulable")),
     ("running", ("running", "delivered")),
 )

@@ -4,20 +4,30 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
 
+from common.classifiers import ClassifierForm
 from common.failures import FAILURES
 from common.likeness import COARSE, FINE
-from common.messages import Delivery
+from common.messages import Delivery, Screening
 from common.shot import Shot
+from common.storage import MODELS
 from common.storage.directory import DirectoryStore
 from common.storage.signing import UrlSigner
+from common.weights import read_header
+from common.weights.classifier import classifier_form
+from coordinator.ingest.classifier import LoadedClassifier
+from coordinator.ingest.screening import Screener
 from coordinator.ingest.work import ingest
 from coordinator.pictures.perceptual_hash import perceptual_hash
+from coordinator.pictures.thumbnail import thumbnail_key
 from tests.shots import MUG
+from tests.tiny_classifiers import save_classifier
 
 SHOT = MUG._replace(width=96, height=64)
 
@@ -145,3 +155,73 @@ def test_nothing_is_stored_of_a_refused_upload(store: DirectoryStore):
     delivery = delivered(store, "a-1", picture()[:-100])
     assert ingest(delivery, store).outcome == "rejected"
     assert store.head(delivery.final_key) is None
+
+
+@pytest.fixture(scope="module")
+def classifier(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ClassifierForm]:
+    """The file of a small classifier, and its form."""
+    folder = tmp_path_factory.mktemp("classifiers") / "x"
+    save_classifier(folder, "vit")
+    file = folder / "model.safetensors"
+    config = json.loads((folder / "config.json").read_text())
+    return file, classifier_form(read_header(file).tensors, config, {}, file.name)
+
+
+def screened(classifier: tuple[Path, ClassifierForm], **thresholds: float) -> Screening:
+    file, form = classifier
+    sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
+    return Screening(classifier="x", form=form, path=file.name, sha256=sha256, thresholds=thresholds)
+
+
+def test_a_picture_is_withheld_from_the_score_on_that_the_lane_says(
+    store: DirectoryStore, classifier: tuple[Path, ClassifierForm]
+):
+    file, form = classifier
+    score = LoadedClassifier.of(form, file.read_bytes()).scores(Image.open(io.BytesIO(picture())))["nsfw"]
+    sha256 = screened(classifier).sha256
+    store.create_file(MODELS + sha256, file, sha256=sha256, content_type="x")
+    screener = Screener((), store)
+    for least, is_withheld in ((score + 0.01, False), (score - 0.01, True)):
+        shot = SHOT._replace(seed=int(1000 * least))
+        delivery = delivered(store, f"a-{is_withheld}", picture(), shot)
+        delivery = delivery.model_copy(update={"screenings": (screened(classifier, nsfw=least),)})
+        verdict = ingest(delivery, store, screener)
+        assert verdict.outcome == "stored"
+        assert verdict.withheld == (
+            f"x: nsfw {score:.2f}, withheld from {least:.2f} on" if is_withheld else ""
+        )
+        assert store.head(delivery.final_key) is not None
+        # Nothing is prepared for others to see.
+        assert (store.head(thumbnail_key(delivery.final_key)) is None) == is_withheld
+    # Another attempt, of a lane that orders nothing by now, finds the same object.
+    again = delivered(store, "a-2", picture(turned=True), shot)
+    assert ingest(again, store).withheld == verdict.withheld
+
+
+@pytest.mark.parametrize(
+    ("file", "said"),
+    [
+        (None, "neither here nor in the store"),
+        (b"no weights", "is damaged"),
+        (MemoryError, "no memory for that"),
+    ],
+)
+def test_a_picture_that_cannot_be_judged_is_withheld_and_says_why(
+    file: Any, said: str, store: DirectoryStore, classifier: tuple[Path, ClassifierForm]
+):
+    screening = screened(classifier, nsfw=1.0)
+    if file is not None:
+        store.create(MODELS + screening.sha256, b"no weights", content_type="x", metadata={})
+    delivery = delivered(store, "a-1", picture()).model_copy(update={"screenings": (screening,)})
+    screener = Full((), store) if file is MemoryError else Screener((), store)
+    verdict = ingest(delivery, store, screener)
+    assert verdict.outcome == "stored"
+    assert said in verdict.withheld
+    assert "`farm models check x`" in verdict.withheld
+
+
+class Full(Screener):
+    """On a machine without memory for a file."""
+
+    def _file(self, screening: Screening) -> bytes:
+        raise MemoryError

@@ -149,7 +149,9 @@ class Walk:
             outcome = self.random.choice(("stored", "stored", "duplicate", "rejected", "put off"))
             attempt = self.random.choice(self.deliveries[-3:])
             looks = self.random.choice(LOOKS)
-            self.bench.store(attempt, outcome=outcome, failure=self._failure(), perceptual_hash=looks)
+            withheld = self.random.choice(("", "", "", "x: nsfw 0.90"))
+            facts = {"failure": self._failure(), "perceptual_hash": looks, "withheld": withheld}
+            self.bench.store(attempt, outcome=outcome, **facts)
 
     def close(self) -> None:
         lease = self._lease()
@@ -210,9 +212,13 @@ class Walk:
             self.random.choice(verbs)(self.random.choice(known).id)
 
     def remove(self) -> None:
-        """Reject or delete what is stored, or was rejected before."""
+        """Approve what is withheld; reject or delete what is stored, or was rejected before."""
+        withheld = self.bench.ledger.images.withheld()
+        if withheld and self.random.random() < 0.7:
+            self.bench.ledger.images.approve(self.random.choice(withheld).shot_id)
+            return
         had = [row for table in (wants, removals) for row in self.bench.rows(table)]
-        stored = {row.id for row in self.bench.rows(shots) if row.state == "done"}
+        stored = {row.id for row in self.bench.rows(shots) if row.state in ("done", "withheld")}
         some = [row for row in had if row.shot_id in stored] or had
         if not some:
             return
@@ -345,6 +351,8 @@ def test_whatever_happened_a_willing_node_finishes_the_job(bench: Bench, random:
     node = bench.join("willing", 48, models=("tiny", "other"))
     while (lease := node.claim().lease) is not None:
         bench.finish(lease)
+    for image in bench.ledger.images.withheld():
+        bench.ledger.images.approve(image.shot_id)
 
     assert bench.ledger.jobs.view(job.job_id).status == "done"
     check_ledger(bench.ledger)

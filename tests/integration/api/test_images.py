@@ -13,7 +13,7 @@ import yaml
 from jsonschema import Draft202012Validator
 
 from common.image_messages import OrderedImage
-from common.messages import Lease
+from common.messages import Lease, Verdict
 from coordinator.http import openai_routes, ordered_images
 from coordinator.http.app import make_routes
 from tests.farm import MANIFEST, RunningFarm, ScriptedNode, running_farm, until
@@ -87,6 +87,57 @@ def test_a_call_that_waits_is_answered_when_the_image_fails(operator: httpx.Clie
     told = answers[0].json()
     assert told["state"] == "failed"
     assert "no such colour" in told["explanation"]
+
+
+def test_a_withheld_image_comes_through_no_door_until_it_is_approved(
+    operator: httpx.Client, farm: RunningFarm
+):
+    calls = {
+        "/v1/images?wait=60": MUG | {"prompt": "marked 1"},
+        "/v1/images/generations": {"model": "tiny", "prompt": "marked 2", "size": "128x128"},
+        "/sdapi/v1/txt2img": {"prompt": "marked 3", "override_settings": {"sd_model_checkpoint": "tiny"}},
+    }
+    answers: dict[str, httpx.Response] = {}
+
+    def call(path: str) -> None:
+        answers[path] = operator.post(path, json=calls[path])
+
+    waiting = [threading.Thread(target=call, args=(path,)) for path in calls]
+    for thread in waiting:
+        thread.start()
+    with ScriptedNode(farm) as node:
+        left = len(calls)
+        while left:
+            lease = node.lease()
+            for shot in lease.shots:
+                node.deliver(lease, shot)
+                verdict = Verdict(outcome="stored", sha256=f"{left:064x}", size=1, withheld="x: nsfw 0.90")
+                farm.farm.ledger.ingest.verdicts([(shot.attempt_id, verdict)])
+                left -= 1
+            node.close(lease)
+    for thread in waiting:
+        thread.join()
+    ordered = OrderedImage.model_validate_json(answers["/v1/images?wait=60"].content)
+    assert (ordered.state, ordered.status, ordered.url, ordered.sha256) == (
+        "withheld",
+        "withheld",
+        None,
+        None,
+    )
+    assert "is withheld: a classifier of its lane marked it" in ordered.explanation
+    for path in list(calls)[1:]:
+        assert answers[path].status_code in (400, 422)
+        assert "1 image is withheld" in answers[path].text
+    found = {one["prompt"]: one for one in operator.get("/v1/withheld").json()["images"]}
+    mine = found["marked 1"]
+    assert mine["reason"] == "x: nsfw 0.90"
+    assert operator.get(f"/v1/images/{mine['sha256']}/origin").status_code == 404
+    assert "no stored image" not in operator.post(f"/v1/shots/{mine['shot_id']}/approve").text
+    after = operator.get(f"/v1/images/{ordered.id}").json()
+    assert (after["state"], after["sha256"]) == ("done", mine["sha256"])
+    for prompt in ("marked 2", "marked 3"):
+        operator.post(f"/v1/shots/{found[prompt]['shot_id']}/delete", json={}).raise_for_status()
+    assert operator.get("/v1/withheld").json()["images"] == []
 
 
 def render(farm: RunningFarm, node: ScriptedNode) -> None:

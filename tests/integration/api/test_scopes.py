@@ -51,6 +51,8 @@ NEEDS = {
     **{f"POST /v1/shots/{{shot_id}}/{verb}": "operate + submit" for verb in ("accept", "reject", "delete")},
     "POST /v1/shots/stored": "read-all + read",
     "POST /v1/images/{sha256}/delete": "operate",
+    "GET /v1/withheld": "operate",
+    "POST /v1/shots/{shot_id}/approve": "operate",
     "GET /v1/images/{sha256}/origin": "read-all + read",
     "GET /v1/webhooks": "operate + submit",
     "POST /v1/webhooks": "operate + submit",

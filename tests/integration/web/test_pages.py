@@ -363,7 +363,7 @@ def links_of(scene: Scene) -> list[str]:
 
 PAGES = (
     "/", "/jobs", "/jobs/{job}", "/jobs/{job}/shots/0", "/jobs/{job}/shots/2", "/jobs/{job}/sheet",
-    "/jobs/{job}/why", "/new", "/new?mode=yaml", "/nodes", "/models", "/thanks", "/sign-in",
+    "/jobs/{job}/why", "/new", "/new?mode=yaml", "/nodes", "/models", "/thanks", "/withheld", "/sign-in",
     "/jobs/none",
 )  # fmt: skip
 
@@ -674,6 +674,53 @@ def test_a_job_is_steered_and_the_log_says_by_whom(scene: Scene) -> None:
     assert actions == [
         "job cancel", "job retry", "job priority", "job resume", "job pause", "job create",
     ]  # fmt: skip
+
+
+def test_operators_alone_look_at_withheld_images_and_decide(scene: Scene) -> None:
+    one = MUGS | {"name": "marked", "shots": [{"name": "a", "model": "tiny", "prompt": "marked", "seeds": 2}]}
+    ledger = scene.farm.farm.ledger
+    with api(scene.farm, scene.keys["bo-key"]) as bo:
+        job = bo.post("/v1/jobs", json={"manifest": yaml.safe_dump(one | {"output": {}})}).json()["id"]
+    with scene.farm.client() as client:
+        # Before what other tests have ordered.
+        client.post(f"/v1/jobs/{job}/priority", json={"priority": 100}).raise_for_status()
+    marked: list[str] = []
+    with ScriptedNode(scene.farm) as node:
+        while len(marked) < 2:
+            lease = node.lease()
+            for shot in lease.shots:
+                if shot.spec["prompt"] == "marked":
+                    node.deliver(lease, shot)
+                    (delivery,) = ledger.ingest.deliveries([shot.attempt_id])
+                    assert not isinstance(delivery, BaseException)
+                    verdict = ingest(delivery, scene.farm.farm.store).model_copy(update={"withheld": HOSTILE})
+                    ledger.ingest.verdicts([(shot.attempt_id, verdict)])
+                    marked.append(shot.id)
+            node.close(lease)
+    first, second = marked
+    with browser(scene, "bo-key") as bo:
+        shown = bo.get(f"/jobs/{job}")
+        assert "2 shots withheld" in shown.text
+        assert not re.findall(r'<img src="/jobs', shown.text)
+        for path in ("/withheld", f"/withheld/{first}/image"):
+            assert bo.get(path).status_code == 403
+        assert bo.post(f"/withheld/{first}/approve", data={"token": token(shown)}).status_code == 403
+        assert "/withheld" not in bo.get("/").text
+    with browser(scene, "operator") as operator:
+        assert "2 images</a> wait for an operator" in operator.get("/").text
+        page = operator.get("/withheld")
+        assert HOSTILE in unescape(page.text)
+        assert "<script>document" not in page.text
+        assert operator.get(operator.get(f"/withheld/{first}/image").headers["location"]).status_code == 200
+        good = {"token": token(page)}
+        assert operator.post(f"/withheld/{first}/approve", data=good).status_code == 303
+        sha256 = ledger.images.withheld()[0].sha256
+        assert operator.post(f"/withheld/{second}/delete", data=good | {"sha256": sha256}).status_code == 303
+        assert operator.get(f"/withheld/{first}/image").status_code == 404
+        assert operator.post(f"/withheld/{first}/praise", data=good).status_code == 404
+        assert "No image is withheld" in operator.get("/withheld").text
+    with api(scene.farm, scene.keys["bo-key"]) as bo:
+        assert bo.get(f"/v1/jobs/{job}").json()["counts"] == {"done": 1, "deleted": 1}
 
 
 def test_volunteers_are_thanked_and_each_has_a_page(scene: Scene) -> None:

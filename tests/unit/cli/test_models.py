@@ -148,3 +148,27 @@ def test_a_lora_goes_alone_and_a_model_that_it_needs_stays(hub: Hub, farm: Farm,
     assert not Path(".farm/models/loras/ana.safetensors").exists()
     assert (tmp_path / "ana.safetensors").exists()
     assert FOLDER.exists()
+
+
+def test_a_classifier_stays_while_a_lane_orders_it(farm: Farm, tmp_path: Path) -> None:
+    shapes: dict[str, tuple[int, ...]] = {
+        "classifier.weight": (2, 8),
+        "vit.embeddings.patch_embeddings.projection.weight": (8, 3, 4, 4),
+        "vit.embeddings.position_embeddings": (1, 5, 8),
+        "vit.encoder.layer.0.attention.attention.query.weight": (8, 8),
+    }
+    (tmp_path / "safe").mkdir()
+    (tmp_path / "safe" / "model.safetensors").write_bytes(safetensors_bytes(shapes))
+    (tmp_path / "safe" / "config.json").write_text('{"id2label": {"0": "fine", "1": "not fine"}}')
+    assert "image classifier (vit: fine, not fine)" in farm("models", "add", "safe").out
+    shown = farm("models", "show", "safe").out
+    assert "fine, not fine" in shown
+    assert "image classifier" in farm("models").out
+
+    ordered = tmp_path / "farm.yaml"
+    ordered.write_text("lanes: {family: {classifiers: {safe: {not fine: 0.5}}}}")
+    kept = farm("models", "rm", "safe", "--settings", str(ordered))
+    assert kept.code == 2
+    assert "lane family of the settings orders `safe`" in " ".join(kept.err.split())
+    ordered.unlink()
+    assert farm("models", "rm", "safe").code == 0

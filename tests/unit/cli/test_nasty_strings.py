@@ -104,6 +104,8 @@ COMMANDS = {
     "accept": Case(("accept", SHOT[:6]), shows=False),
     "reject": Case(("reject", SHOT[:6], "--redo")),
     "delete": Case(("delete", JOB, "--yes"), shows=False),
+    "withheld": Case(("withheld",)),
+    "approve": Case(("approve", SHOT[:6]), shows=False),
     "priority": Case(("priority", JOB, "50")),
     "explain": Case(("explain", JOB)),
     "verify": Case(("verify", "made.png")),
