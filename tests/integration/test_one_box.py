@@ -19,8 +19,10 @@ import yaml
 from jsonschema import ValidationError
 from jsonschema.validators import validator_for
 
+from common.certificates import pin_of
 from common.nodes import LAST_PASS_S
 from common.settings import Timing, load_settings
+from coordinator.gateway.server import tls_context
 from gpu_node.machine import FOLDERS
 from tests.command_words import parse_command, settings_variables
 from tests.require import require_module, require_program
@@ -31,7 +33,10 @@ LENT = ROOT / "docs" / "examples" / "lend-a-card" / "shotfarm-node.service"
 UNITS = sorted(BOX.glob("*.service"))
 INSTALLED = "/opt/shotfarm/.venv/bin"
 #: Pages whose commands are checked.
-PAGES = ["add-owned-nodes", "alerts", "backup", "deploy-on-one-box", "kubernetes", "upgrade", "run-a-farm"]
+PAGES = [
+    "add-owned-nodes", "alerts", "backup", "deploy-on-one-box", "kubernetes", "run-a-farm", "run-a-farm-with-volunteers",
+    "upgrade",
+]  # fmt: skip
 _BLOCK = re.compile(r"^ *```(\w*)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
 _FARM = re.compile(r"(?:^|[ '(]|/bin/)((?:farm|farm-node) [a-z][^;&|')#\n]*)", re.MULTILINE)
 
@@ -125,8 +130,11 @@ def test_the_settings_are_read_without_a_complaint(tmp_path: Path, monkeypatch: 
     assert settings.storage.url == f"file:{settings.home / 'pictures'}"
 
 
-def compose() -> Any:
-    return yaml.safe_load((BOX / "docker-compose.yaml").read_text())
+COMPOSE = ["docker-compose.yaml", "docker-compose.gateway.yaml"]
+
+
+def compose(name: str = COMPOSE[0]) -> Any:
+    return yaml.safe_load((BOX / name).read_text())
 
 
 def compose_schema() -> Any:
@@ -135,21 +143,26 @@ def compose_schema() -> Any:
     return yaml.safe_load((folder / "compose-spec.json").read_text())
 
 
-def test_the_compose_file_has_the_schema_of_compose() -> None:
+@pytest.mark.parametrize("name", COMPOSE)
+def test_a_compose_file_has_the_schema_of_compose(name: str) -> None:
     schema = compose_schema()
     validator = validator_for(schema)(schema)
-    validator.validate(compose())
-    wrong = compose()
-    wrong["services"]["node"]["comand"] = ["run"]
+    validator.validate(compose(name))
+    wrong = compose(name)
+    wrong["services"]["coordinator"]["comand"] = ["run"]
     with pytest.raises(ValidationError, match="comand"):
         validator.validate(wrong)
 
 
-def test_what_containers_start_mount_and_set_is_known() -> None:
-    file = compose()
+@pytest.mark.parametrize("name", COMPOSE)
+def test_what_containers_start_mount_and_set_is_known(name: str) -> None:
+    file = compose(name)
     given = {name for service in file["services"].values() for name in service.get("environment", {})}
     assert {name for name in given if name.startswith("FARM_")} <= settings_variables()
     for name, service in file["services"].items():
+        if "command" not in service:  # one of the other file, which is added to
+            assert name in compose()["services"]
+            continue
         entry = ["farm-node"] if name == "node" else []
         parse_command([*entry, *service["command"]])
         volumes = {volume.partition(":")[0] for volume in service.get("volumes", ())}
@@ -157,6 +170,28 @@ def test_what_containers_start_mount_and_set_is_known() -> None:
         assert (BOX / service["build"]["context"] / service["build"]["dockerfile"]).exists()
         assert service["read_only"]
         assert service["cap_drop"] == ["ALL"]
+
+
+def test_the_gateway_of_compose_shows_the_key_that_invitations_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the certificate that the page makes; it has no key of the farm, and reaches the coordinator alone."""
+    (openssl,) = re.findall(r"^openssl req .*$", (ROOT / "docs/how-to/deploy-on-one-box.md").read_text(), re.M)
+    require_program("openssl", "apt-get install openssl")
+    subprocess.run(shlex.split(openssl), cwd=tmp_path, check=True, capture_output=True)
+    services = compose(COMPOSE[1])["services"]
+    gateway, coordinator = services["gateway"], services["coordinator"]
+    (named,) = coordinator["configs"]
+    assert named["target"] == f"{compose()['services']['coordinator']['environment']['FARM_HOME']}/gateway.pem"
+    assert gateway["configs"] == [named | {"target": gateway["environment"]["FARM_GATEWAY__CERTIFICATE"]}]
+    assert gateway["environment"].items() > coordinator["environment"].items()
+    files = {"FARM_GATEWAY__CERTIFICATE": "gateway.crt", "FARM_GATEWAY__CERTIFICATE_KEY": "gateway.key"}
+    for name, value in gateway["environment"].items():
+        monkeypatch.setenv(name, str(tmp_path / files[name]) if name in files else value)
+    assert tls_context(load_settings()) is not None
+    assert len(pin_of(tmp_path / "gateway.crt")) == 43
+    assert gateway["networks"] == ["gateway"]
+    assert not {"env_file", "volumes"} & gateway.keys()
 
 
 def commands(page: str) -> Iterator[str]:

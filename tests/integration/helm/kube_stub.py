@@ -1,7 +1,8 @@
 """A recording stand-in for a Kubernetes API server: enough for Helm's own engine to render and post a chart.
 
-It answers version and discovery, says 404 to every look-up and echoes what is posted. It admits nothing and
-validates nothing; `kubernetes-validate` does that with the rendered manifests.
+It answers version and discovery, says 404 to every look-up but that of one Secret that it may keep, and echoes
+what is posted. It admits nothing and validates nothing; `kubernetes-validate` does that with the rendered
+manifests.
 """
 
 from __future__ import annotations
@@ -85,6 +86,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(200, _groups())
         elif path == "api/v1":
             self._send(200, _resources("v1"))
+        elif self.server.kept is not None and path.endswith(_path_of(self.server.kept)):
+            self._send(200, self.server.kept)
         elif path.removeprefix("apis/") in _KINDS:
             self._send(200, _resources(path.removeprefix("apis/")))
         else:
@@ -105,6 +108,11 @@ class _Handler(BaseHTTPRequestHandler):
     def do_PUT(self) -> None:
         self._echo(200)
 
+    def do_PATCH(self) -> None:
+        """Of the Secret that is kept; Helm goes by its own rendering."""
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self._send(200, self.server.kept or {})
+
     def _echo(self, status: int) -> None:
         # Helm posts its release secret as protobuf: what came goes back as it came.
         body = self.rfile.read(int(self.headers["Content-Length"]))
@@ -117,18 +125,22 @@ class _Handler(BaseHTTPRequestHandler):
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
-    def __init__(self, kubernetes: str) -> None:
+    def __init__(self, kubernetes: str, kept: dict[str, Any] | None) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
-        self.kubernetes = kubernetes
+        self.kubernetes, self.kept = kubernetes, kept
+
+
+def _path_of(secret: dict[str, Any]) -> str:
+    return f"/secrets/{secret['metadata']['name']}"
 
 
 @contextmanager
-def kube_api(folder: Path, kubernetes: str) -> Iterator[Path]:
-    """Run the stub as Kubernetes `kubernetes` ("1.33"); yields a kubeconfig that leads to it."""
-    server = _Server(kubernetes)
+def kube_api(folder: Path, kubernetes: str, kept: dict[str, Any] | None = None) -> Iterator[Path]:
+    """Run the stub as Kubernetes `kubernetes` ("1.33") with the Secret `kept`; yields a kubeconfig to it."""
+    server = _Server(kubernetes, kept)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
-    config = folder / f"kubeconfig-{kubernetes}"
+    config = folder / f"kubeconfig-{server.server_port}"
     config.write_text(
         yaml.safe_dump(
             {

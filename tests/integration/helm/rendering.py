@@ -83,15 +83,20 @@ class Renderer:
         """Raises helm_sdkpy.InstallError with what Helm refuses."""
         key = kubernetes + json.dumps(values, sort_keys=True)
         if key not in self._releases:
-            self._releases[key] = self._install(values, kubernetes)
+            if kubernetes not in self._clusters:
+                self._clusters[kubernetes] = self._stack.enter_context(kube_api(self.folder, kubernetes))
+            self._releases[key] = self._install(values, self._clusters[kubernetes])
         return self._releases[key]
 
-    def _install(self, values: Values, kubernetes: str) -> Release:
-        if kubernetes not in self._clusters:
-            self._clusters[kubernetes] = self._stack.enter_context(kube_api(self.folder, kubernetes))
+    def render_over(self, kept: Document, values: Values) -> Release:
+        """The same in a cluster that has a Secret of an earlier release."""
+        with kube_api(self.folder, "1.33", kept) as cluster:
+            return self._install(values, cluster)
+
+    def _install(self, values: Values, cluster: Path) -> Release:
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("HELM_DRIVER", "memory")
-            install = helm_sdkpy.Install(helm_sdkpy.Configuration(kubeconfig=str(self._clusters[kubernetes])))
+            install = helm_sdkpy.Install(helm_sdkpy.Configuration(kubeconfig=str(cluster)))
             release = asyncio.run(install.run("night", str(self.chart), values=values, wait=False))
         documents = [document for document in yaml.safe_load_all(release["manifest"]) if document]
         return Release(documents, release.get("info", {}).get("notes", ""))
@@ -118,7 +123,16 @@ VALUES: dict[str, Values] = {
             "host": "farm.example",
             "parentRefs": [{"name": "gateway", "namespace": "gateways", "sectionName": "https"}],
         },
-        "networkPolicy": {"clients": [{"namespaceSelector": {}}]},
+        # That of nodes elsewhere, behind an Ingress.
+        "gateway": {
+            "enabled": True,
+            "relay": False,
+            "ingress": {"enabled": True, "host": "nodes.farm.example", "tlsSecret": "nodes-tls"},
+        },
+        "networkPolicy": {
+            "clients": [{"namespaceSelector": {}}],
+            "gateway": {"from": [{"podSelector": {"matchLabels": {"app": "ingress-nginx"}}}]},
+        },
         "pools": {
             "a100": {"vramClass": 32, "gpuResource": "nvidia.com/mig-3g.40gb", "priorityClassName": "low"}
         },

@@ -17,6 +17,8 @@ from tests.integration.helm.rendering import CHART, VALUES, Release, Renderer, V
 SCHEMA = json.loads((CHART / "values.schema.json").read_text())
 DEFAULTS = yaml.safe_load((CHART / "values.yaml").read_text())
 LEAST = VALUES["least"]
+GATEWAY = {"enabled": True, "publicUrl": "https://farm.example"}
+INGRESS = {"enabled": True, "host": "farm.example", "tlsSecret": "tls"}
 
 
 def properties(schema: dict[str, Any], path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
@@ -85,6 +87,21 @@ def test_the_chart_has_a_default_for_every_value_of_the_schema() -> None:
         (
             LEAST | {"metrics": {"serviceMonitor": {"enabled": True, "keySecret": {"name": "key"}}}},
             "networkPolicy.monitoring",
+        ),
+        (
+            LEAST | {"metrics": {"serviceMonitor": {"enabled": True, "keySecret": {"name": "farm-secrets"}}}},
+            "the Secret with the keys of the farm",
+        ),
+        (LEAST | {"gateway": {"enabled": True}}, "gateway.publicUrl"),
+        (LEAST | {"gateway": GATEWAY | {"publicUrl": "http://farm.example"}}, "publicUrl"),
+        (LEAST | {"gateway": GATEWAY | {"replicas": 0}}, "replicas"),
+        (LEAST | {"gateway": GATEWAY | {"service": {"type": "ExternalName"}}}, "type"),
+        (LEAST | {"gateway": GATEWAY | {"certificate": {"pinned": True}}}, "existingSecret, which is empty"),
+        (LEAST | {"gateway": GATEWAY | {"ingress": {"enabled": True, "host": "a.example"}}}, "tlsSecret"),
+        (LEAST | {"gateway": GATEWAY | {"ingress": INGRESS}}, "networkPolicy.gateway.from"),
+        (
+            LEAST | {"gateway": GATEWAY | {"ingress": INGRESS, "certificate": {"existingSecret": "tls"}}},
+            "exclude each other",
         ),
     ],
 )
