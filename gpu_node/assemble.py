@@ -6,7 +6,7 @@ import logging
 import secrets
 import shutil
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -25,6 +25,7 @@ from gpu_node.agent.compiling import Compiling
 from gpu_node.agent.coordinator_client import Coordinator
 from gpu_node.agent.deliver import open_store_client
 from gpu_node.agent.engine_client import EngineClient
+from gpu_node.agent.first_run import Arriving, FirstRun
 from gpu_node.agent.node import Node
 from gpu_node.agent.offers import Offers
 from gpu_node.agent.owner_watch import OwnerWatch
@@ -130,6 +131,11 @@ def assembled(options: NodeOptions, probe: Probe) -> Iterator[Node]:
         )
         trials = _trials(options, probe, context, progress)
         yield Node(context, join, progress, trials, watch, last_pass_s=options.last_pass_s)
+
+
+def first_run(node: Node, arriving: Arriving, say: Callable[[str], None]) -> FirstRun:
+    """What the owner of an assembled node sees before it joins for the first time."""
+    return FirstRun(node.context, node.trials.known, arriving, say)
 
 
 def _share(options: NodeOptions, probe: Probe, parts: ExitStack) -> Share:

@@ -26,10 +26,11 @@ from common.invitations import Invitation
 from common.nodes import LAST_PASS_S
 from common.settings import Settings, load_settings
 from common.terminal import LogFormatter, err, out
+from common.transfers import transfer
 from common.units import GIB
 from gpu_node.agent.coordinator_client import Coordinator
 from gpu_node.agent.node import Node
-from gpu_node.assemble import NodeOptions, assembled, is_owned, node_key, owned
+from gpu_node.assemble import NodeOptions, assembled, first_run, is_owned, node_key, owned
 from gpu_node.cache import ModelCache
 from gpu_node.credentials import Credentials, identity_file, read_identity
 from gpu_node.doctor import Finding, examine
@@ -109,7 +110,8 @@ def run_command(
 
     At its first start a node needs an invitation, or the node key of the farm. It then has a key of its own
     in its --home, and the options may stay as they are. With an invitation, it asks five questions about when
-    the card is lent, and writes the answers to `owner.yaml` there.
+    the card is lent, and writes the answers to `owner.yaml` there. It then renders known images, fetches the
+    smallest model of the farm, and says how many images the card would render in an hour.
 
     The first Ctrl-C finishes the running pass and returns the rest of the batch to the farm; the second
     also returns the running pass. If the farm does not answer, the node keeps trying to connect.
@@ -142,6 +144,8 @@ def run_command(
     _log_to_terminal()
     _on_signals(lambda: sys.exit(0))  # there is nothing to hand back yet
     with assembled(options, probe) as node:
+        if invite is not None and options.measure_s > 0:
+            first_run(node, transfer, out.say).run()
         _stop_on_signals(node)
         node.run()
 

@@ -181,7 +181,8 @@ Measure = Annotated[
         min=0,
         max=3600,
         help="Seconds of computing in which the node measures how fast its models render, while it has no "
-        "work. What it measured is kept. Default: 60, but 0 if the CPU renders.",
+        "work. What it measured is kept. Default: 60, but 0 if the CPU renders. With 0, --invite renders no "
+        "test images either.",
     ),
 ]
 LastPass = Annotated[

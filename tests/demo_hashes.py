@@ -122,7 +122,7 @@ def _noise() -> list[Any]:
 
 
 def main() -> None:
-    from coordinator.pictures.perceptual_hash import perceptual_hash
+    from common.perceptual_hash import perceptual_hash
 
     hashes = {name: [perceptual_hash(one) for one in some] for name, some in _rendered().items()}
     _FILE.write_text(json.dumps(hashes, indent=1) + "\n")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -11,14 +11,6 @@ from typing import Annotated, Any, get_args
 
 import typer
 from pydantic import BaseModel, ConfigDict
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    Progress,
-    TextColumn,
-    TimeRemainingColumn,
-    TransferSpeedColumn,
-)
 
 from common.catalog import Catalog, Classifier, Lora, Model, TextualInversion, Upscaler, load_catalog
 from common.catalog.consent import consent_problem
@@ -26,8 +18,8 @@ from common.catalog.licenses import EffectiveLicense, effective_license
 from common.errors import Invalid, NotFound, Unavailable
 from common.settings import Settings, load_settings
 from common.storage.open import open_store
-from common.terminal import err
 from common.textual_inversions import MARK
+from common.transfers import transfer_bar
 from common.units import counted, format_gib
 from common.wording import suggestion
 from coordinator.cli import options
@@ -205,7 +197,7 @@ def _add(request: AddRequest, farm: Settings, web: Web, *, dry_run: bool, is_qui
             # Another command has added something since it was read.
             adder = _adder(farm, own, web)
             prepared = adder.prepare(request)
-        with _progress(prepared.name) as advance:
+        with transfer_bar(prepared.name) as advance:
             added = add(prepared, adder.models, web, advance)
         today = datetime.now(UTC).date().isoformat()
         own.put(added.section, added.name, added.entry, f"From {prepared.origin}, {today}.")
@@ -234,7 +226,7 @@ def _publish(added: Added, farm: Settings) -> bool:
     except Unavailable:
         return False
     done, total = 0, sum(file.size for file in added.files)
-    with client, _progress(f"{added.name} to the store") as advance:
+    with client, transfer_bar(f"{added.name} to the store") as advance:
 
         def on_bytes(size: int) -> None:
             nonlocal done
@@ -267,7 +259,7 @@ def publish_command(
         held = held_files(name, load_catalog(farm.catalog_files), farm.model_folders)
         if held is None:
             raise NotFound(f"`{name}` has no files here; run `farm models add {name}`")
-        with _progress(name) as advance:
+        with transfer_bar(name) as advance:
             added = added_again(section, name, entries[section][name], held, advance)
         if not _publish(added, farm):
             raise Unavailable("no farm is running here; run `farm up` first")
@@ -442,7 +434,7 @@ def _known(name: str, catalog: Catalog) -> _Entry:
 def _check(name: str, held: HeldFiles | None) -> CheckReport:
     if held is None:
         return CheckReport(name=name, good=False, sentence=f"no files here; run `farm models add {name}`")
-    with _progress(name) as advance:
+    with transfer_bar(name) as advance:
         found = identity_of(held, advance)
     wrong = [path for path, identity in held.identities.items() if identity not in (None, found[path])]
     if wrong:
@@ -498,22 +490,3 @@ def _added_report(
         remarks=tuple(remarks),
         served=served,
     )
-
-
-@contextmanager
-def _progress(name: str) -> Iterator[Any]:
-    """A bar with speed and remaining time on a terminal."""
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(binary_units=True),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
-        task = progress.add_task(name, total=None)
-
-        def advance(done: int, total: int) -> None:
-            progress.update(task, completed=done, total=total)
-
-        yield advance

@@ -19,7 +19,7 @@ from common.storage import Store
 from coordinator.ingest.check import BadUpload, checked
 from coordinator.ingest.screening import Screener
 from coordinator.pictures.encode import CONTENT_TYPES, encoded
-from coordinator.pictures.perceptual_hash import perceptual_hash
+from common.perceptual_hash import perceptual_hash
 from coordinator.pictures.thumbnail import store_thumbnail
 
 _VERSION = version("shotfarm")

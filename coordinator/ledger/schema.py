@@ -719,7 +719,7 @@ def _sidecar() -> tuple[Column[Any], ...]:
         must("energy_method", String),
         must("cost", Double),
         must("stored_at", Double),
-        #: `coordinator.pictures.perceptual_hash`; NULL for images of earlier versions.
+        #: `common.perceptual_hash`; NULL for images of earlier versions.
         may("perceptual_hash", String),
         #: When the last live job that had it rejected it; from then on its cost is waste.
         may("rejected_at", Double),

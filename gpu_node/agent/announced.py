@@ -49,6 +49,16 @@ class Announced:
         """As handshakes name it."""
         return self._farm.raw_host.decode()
 
+    def hear(self, store: str, token: Callable[[], str]) -> None:
+        """Go by what the farm tells of its store; empty: it relays calls, by the node's access `token`.
+
+        Raises Invalid as `announce` does.
+        """
+        if store:
+            self.announce(store)
+        else:
+            self.relay(token)
+
     def relay(self, token: Callable[[], str]) -> None:
         """From now on let the farm call its store: it asks for the node's access `token`."""
         self._token = token

@@ -98,10 +98,7 @@ class Node:
             addresses = retry_until(self._stopping, self.context.coordinator.addresses)
             if addresses is None:
                 return joined
-            if addresses.store:
-                self.context.announced.announce(addresses.store)
-            else:
-                self.context.announced.relay(lambda: self.context.coordinator.token)
+            self.context.announced.hear(addresses.store, lambda: self.context.coordinator.token)
             self.join = self.join.model_copy(update={"again": True})
             self.progress.joined()
             if joined.note:

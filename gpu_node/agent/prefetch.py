@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable
 
 import httpx
 
@@ -56,7 +57,7 @@ class Prefetch:
             needs = self._needs(name)
             for need in needs:
                 log.info("fetching %s ahead, %s", need.name, format_gib(need.size))
-                self._fetch(need, joined)
+                self.fetch(need, stall_s=joined.stall_load_s)
         except _Unwanted:
             return
         except RenderError as error:
@@ -71,7 +72,8 @@ class Prefetch:
         found = model and fit(plain_shot(model), model, self._card)
         return self._library.needs(name, found.recipe.name, ()) if isinstance(found, Fit) else []
 
-    def _fetch(self, need: Need, joined: Joined) -> None:
+    def fetch(self, need: Need, *, stall_s: float, on_bytes: Callable[[int], None] = lambda _: None) -> None:
+        """Have files here, and hear of the bytes that arrive. Raises RenderError as `Fetcher.fetch` does."""
         cache = self._library.cache
         if cache is None:
             return
@@ -86,8 +88,8 @@ class Prefetch:
             cache,
             known_file=self._library.known_file,
             check=check,
-            on_bytes=lambda _: None,
-            stall_s=joined.stall_load_s,
+            on_bytes=on_bytes,
+            stall_s=stall_s,
         ).fetch(need)
         # Else it would be the first to make room for others.
         cache.touch(need.identity)

@@ -43,7 +43,8 @@ class Trials:
         self._context = context
         self._progress = progress
         self._card = card
-        self._known = known
+        #: What was measured before, and since.
+        self.known = known
         self._budget_s = self._left_s = budget_s
         self._changed = threading.Condition()
         self._working = False
@@ -111,7 +112,7 @@ class Trials:
         """What to measure next; None where there is nothing, or no time is left."""
         if self._left_s <= 0 or self._context.engine.suspended:
             return None
-        return next((one for one in self._candidates() if self._known.find(*one) is None), None)
+        return next((one for one in self._candidates() if self.known.find(*one) is None), None)
 
     def _is_quiet(self, over: threading.Event) -> bool:
         """Wait until the node has had nothing to do for a while; False once it is `over`."""
@@ -158,7 +159,7 @@ class Trials:
                 self._running = None
                 self._changed.notify_all()
         if measured is not None:
-            self._known.note(*due, measured)
+            self.known.note(*due, measured)
             _log(due, measured)
         return measured is not None
 
@@ -191,7 +192,7 @@ class Trials:
                 peak_bytes=known.peak_bytes,
             )
             for model, recipe in candidates
-            if (known := self._known.find(model, recipe)) and known.image_s
+            if (known := self.known.find(model, recipe)) and known.image_s
         )
         if paces:
             told = Measurements(incarnation=joined.incarnation, paces=paces[:_MOST])

@@ -34,8 +34,8 @@ UNITS = sorted(BOX.glob("*.service"))
 INSTALLED = "/opt/shotfarm/.venv/bin"
 #: Pages whose commands are checked.
 PAGES = [
-    "add-owned-nodes", "alerts", "backup", "deploy-on-one-box", "kubernetes", "run-a-farm", "run-a-farm-with-volunteers",
-    "upgrade",
+    "add-owned-nodes", "alerts", "backup", "deploy-on-one-box", "kubernetes", "run-a-farm",
+    "run-a-farm-with-volunteers", "upgrade",
 ]  # fmt: skip
 _BLOCK = re.compile(r"^ *```(\w*)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
 _FARM = re.compile(r"(?:^|[ '(]|/bin/)((?:farm|farm-node) [a-z][^;&|')#\n]*)", re.MULTILINE)
@@ -175,14 +175,16 @@ def test_what_containers_start_mount_and_set_is_known(name: str) -> None:
 def test_the_gateway_of_compose_shows_the_key_that_invitations_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By the certificate that the page makes; it has no key of the farm, and reaches the coordinator alone."""
-    (openssl,) = re.findall(r"^openssl req .*$", (ROOT / "docs/how-to/deploy-on-one-box.md").read_text(), re.M)
+    """By the certificate that the page makes; it has no key of the farm, and calls the coordinator alone."""
+    page = (ROOT / "docs" / "how-to" / "deploy-on-one-box.md").read_text()
+    (openssl,) = re.findall(r"^openssl req .*$", page, re.MULTILINE)
     require_program("openssl", "apt-get install openssl")
     subprocess.run(shlex.split(openssl), cwd=tmp_path, check=True, capture_output=True)
     services = compose(COMPOSE[1])["services"]
     gateway, coordinator = services["gateway"], services["coordinator"]
     (named,) = coordinator["configs"]
-    assert named["target"] == f"{compose()['services']['coordinator']['environment']['FARM_HOME']}/gateway.pem"
+    home = compose()["services"]["coordinator"]["environment"]["FARM_HOME"]
+    assert named["target"] == f"{home}/gateway.pem"
     assert gateway["configs"] == [named | {"target": gateway["environment"]["FARM_GATEWAY__CERTIFICATE"]}]
     assert gateway["environment"].items() > coordinator["environment"].items()
     files = {"FARM_GATEWAY__CERTIFICATE": "gateway.crt", "FARM_GATEWAY__CERTIFICATE_KEY": "gateway.key"}

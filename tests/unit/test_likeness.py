@@ -6,7 +6,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from common.likeness import COARSE, FINE, Judgement, Likeness, Opinion, doubted, judge, liars, likeness
-from coordinator.pictures.perceptual_hash import perceptual_hash
+from common.perceptual_hash import perceptual_hash
 from tests.demo_hashes import HONEST, SHOTS, demo_hashes
 
 SAME, NEAR, OTHER = "0" * (COARSE + FINE), "0" * (COARSE + FINE - 30) + "3" * 30, "f" * (COARSE + FINE)

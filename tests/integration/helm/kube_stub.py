@@ -1,6 +1,6 @@
 """A recording stand-in for a Kubernetes API server: enough for Helm's own engine to render and post a chart.
 
-It answers version and discovery, says 404 to every look-up but that of one Secret that it may keep, and echoes
+It answers version and discovery, says 404 to every look-up but that of a Secret that it may keep, and echoes
 what is posted. It admits nothing and validates nothing; `kubernetes-validate` does that with the rendered
 manifests.
 """

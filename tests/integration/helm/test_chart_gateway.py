@@ -56,7 +56,9 @@ def test_the_gateway_shows_the_key_that_the_coordinator_names_in_invitations(
     monkeypatch.undo()
     shown = as_read(cluster.plain_environment("gateway"), monkeypatch)
     files = mounted(cluster, "gateway", tmp_path)
-    certificate, key = (files[str(path)] for path in (shown.gateway.certificate, shown.gateway.certificate_key))
+    certificate, key = (
+        files[str(path)] for path in (shown.gateway.certificate, shown.gateway.certificate_key)
+    )
     given = shown.gateway.model_copy(update={"certificate": certificate, "certificate_key": key})
     assert tls_context(shown.model_copy(update={"gateway": given})) is not None
     assert pin_of(certificate) == pin_of(named[1])
@@ -72,7 +74,10 @@ def test_the_gateway_shows_the_key_that_the_coordinator_names_in_invitations(
 def test_another_release_makes_another_key_and_an_upgrade_keeps_it(renderer: Renderer) -> None:
     first = renderer.render(with_gateway()).one("Secret", "gateway")
     assert first["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}
-    assert renderer.render(with_gateway(replicas=2)).one("Secret", "gateway")["stringData"] != first["stringData"]
+    assert (
+        renderer.render(with_gateway(replicas=2)).one("Secret", "gateway")["stringData"]
+        != first["stringData"]
+    )
 
     again = renderer.render_over(as_stored(first), with_gateway(replicas=2)).one("Secret", "gateway")
 
@@ -101,7 +106,11 @@ def test_a_certificate_of_the_operator_is_pinned_or_checked_by_its_name(
     release = renderer.render(with_gateway(certificate=certificate))
     assert [secret["metadata"]["name"] for secret in release.kind("Secret")] == []
     volumes = {
-        pod: [v["secret"]["secretName"] for v in release.pods()[f"night-{pod}"]["spec"]["volumes"] if "secret" in v]
+        pod: [
+            v["secret"]["secretName"]
+            for v in release.pods()[f"night-{pod}"]["spec"]["volumes"]
+            if "secret" in v
+        ]
         for pod in ("coordinator", "gateway")
     }
     assert volumes == {"coordinator": ["farm-tls"] if pinned else [], "gateway": ["farm-tls"]}
@@ -181,10 +190,14 @@ def test_probes_ask_what_the_gateway_answers(cluster: Release, renderer: Rendere
 def test_addresses_of_callers_reach_it_since_its_limits_go_by_them(cluster: Release) -> None:
     service = cluster.one("Service", "gateway")["spec"]
     assert service["externalTrafficPolicy"] == "Local"
-    assert service["ports"][0]["targetPort"] in {port["name"] for port in cluster.container("gateway")["ports"]}
+    assert service["ports"][0]["targetPort"] in {
+        port["name"] for port in cluster.container("gateway")["ports"]
+    }
 
 
-def test_two_stand_on_different_hosts_and_are_evicted_one_by_one(cluster: Release, renderer: Renderer) -> None:
+def test_two_stand_on_different_hosts_and_are_evicted_one_by_one(
+    cluster: Release, renderer: Renderer
+) -> None:
     budget = cluster.one("PodDisruptionBudget", "gateway")["spec"]
     assert (budget["maxUnavailable"], cluster.one("Deployment", "gateway")["spec"]["replicas"]) == (1, 2)
     (spread,) = cluster.pods()["night-gateway"]["spec"]["topologySpreadConstraints"]
