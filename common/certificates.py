@@ -16,6 +16,7 @@ from cryptography.x509.oid import NameOID
 
 from common.errors import Invalid
 from common.keys import write_private
+from common.settings import Settings
 
 #: Nodes go by the key alone; others should not find the certificate to have expired.
 _VALID_DAYS = 20 * 365
@@ -50,6 +51,16 @@ def pin_of(file: Path) -> str:
     except (OSError, ValueError) as error:
         raise Invalid(f"{file}: no certificate can be read from it ({error})") from None
     return _pin(found)
+
+
+def pin_for_nodes(settings: Settings) -> str:
+    """The pin that invitations name; empty where nodes check the gateway's name. Raises Invalid."""
+    gateway = settings.gateway
+    if not gateway.tls:
+        return ""
+    if gateway.certificate is None:
+        return pin_of(own_certificate(settings.gateway_certificate))
+    return pin_of(gateway.certificate) if gateway.pinned else ""
 
 
 def pin_of_der(certificate: bytes) -> str:

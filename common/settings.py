@@ -283,6 +283,8 @@ class Gateway(Section):
     #: gateway makes one of its own, whose key is named in invitations.
     certificate: Path | None = None
     certificate_key: Path | None = None
+    #: Whether invitations name the key of `certificate` too, for one that no authority has signed.
+    pinned: bool = False
     #: Whether uploads and downloads of nodes go through it; `false`: to the store, which then must be public.
     relay: bool = True
     #: URL of the API as the gateway reaches it; empty if that is its public URL.

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 from common.access_messages import Admission, EndedAccess, IssuedInvitation, KeyRotation, NewInvitation
 from common.catalog import CatalogEntries
 from common.celeryapp import Publisher
-from common.certificates import own_certificate, pin_of
+from common.certificates import pin_for_nodes
 from common.errors import Conflict, Gone, Invalid, NotFound, Unauthorised, Unavailable
 from common.fit import peak_bytes, plain_shot
 from common.invitations import Invitation
@@ -235,12 +235,9 @@ class Farm:
 
     def _invitation(self, name: str | None) -> Invitation:
         """To the gateway if there is one. Raises Invalid where its certificate cannot be read."""
-        gateway = self.settings.gateway
-        if not gateway.listen:
+        if not self.settings.gateway.listen:
             return Invitation(self.settings.api_url, name, new_key())
-        certified = gateway.certificate is not None or not gateway.tls
-        pin = "" if certified else pin_of(own_certificate(self.settings.gateway_certificate))
-        return Invitation(self.settings.gateway_url, name, new_key(), pin)
+        return Invitation(self.settings.gateway_url, name, new_key(), pin_for_nodes(self.settings))
 
     def revoke_node(self, node_id: str, reason: str, act: Act, *, remove: bool) -> EndedAccess:
         """Raises as `Nodes.revoke` does."""

@@ -14,12 +14,12 @@ from PIL import Image
 from common.errors import FarmError, Invalid, NotFound, Unavailable
 from common.infotext import farm_json, infotext
 from common.messages import Delivery, Verdict
+from common.perceptual_hash import perceptual_hash
 from common.shot import Shot
 from common.storage import Store
 from coordinator.ingest.check import BadUpload, checked
 from coordinator.ingest.screening import Screener
 from coordinator.pictures.encode import CONTENT_TYPES, encoded
-from common.perceptual_hash import perceptual_hash
 from coordinator.pictures.thumbnail import store_thumbnail
 
 _VERSION = version("shotfarm")

@@ -133,21 +133,21 @@ image: {{ printf "%s:%s" .Values.image.coordinator (.Values.image.tag | default 
 {{- $gateway.publicUrl | default (ternary (printf "https://%s" $gateway.ingress.host) "" $gateway.ingress.enabled) }}
 {{- end -}}
 
-{{- /* Whether nodes know it by the key that invitations name. */ -}}
-{{- define "shotfarm.gatewayIsPinned" -}}
-{{- $certificate := .Values.gateway.certificate }}
-{{- if not .Values.gateway.ingress.enabled }}{{ ternary $certificate.pinned true (ne $certificate.existingSecret "") | ternary "yes" "" }}{{ end }}
-{{- end -}}
-
 {{- define "shotfarm.gatewaySecret" -}}
 {{- .Values.gateway.certificate.existingSecret | default (printf "%s-gateway" (include "shotfarm.name" .)) }}
 {{- end -}}
 
 {{- /* What the coordinator tells in invitations, and the gateway does. */ -}}
 {{- define "shotfarm.gatewayEnv" -}}
+{{- $certificate := .Values.gateway.certificate }}
 - {name: FARM_GATEWAY__LISTEN, value: "0.0.0.0"}
 - {name: FARM_GATEWAY__PORT, value: "8443"}
 - {name: FARM_GATEWAY__PUBLIC_URL, value: {{ include "shotfarm.gatewayUrl" . | quote }}}
-- {name: FARM_GATEWAY__TLS, value: {{ not .Values.gateway.ingress.enabled | quote }}}
 - {name: FARM_GATEWAY__RELAY, value: {{ .Values.gateway.relay | quote }}}
+{{- if .Values.gateway.ingress.enabled }}
+- {name: FARM_GATEWAY__TLS, value: "false"}
+{{- else }}
+- {name: FARM_GATEWAY__CERTIFICATE, value: /run/secrets/gateway/tls.crt}
+- {name: FARM_GATEWAY__PINNED, value: {{ or $certificate.pinned (not $certificate.existingSecret) | quote }}}
+{{- end }}
 {{- end -}}

@@ -19,7 +19,7 @@ import yaml
 from jsonschema import ValidationError
 from jsonschema.validators import validator_for
 
-from common.certificates import pin_of
+from common.certificates import pin_for_nodes, pin_of
 from common.nodes import LAST_PASS_S
 from common.settings import Timing, load_settings
 from coordinator.gateway.server import tls_context
@@ -154,9 +154,9 @@ def test_a_compose_file_has_the_schema_of_compose(name: str) -> None:
         validator.validate(wrong)
 
 
-@pytest.mark.parametrize("name", COMPOSE)
-def test_what_containers_start_mount_and_set_is_known(name: str) -> None:
-    file = compose(name)
+@pytest.mark.parametrize("given_file", COMPOSE)
+def test_what_containers_start_mount_and_set_is_known(given_file: str) -> None:
+    file = compose(given_file)
     given = {name for service in file["services"].values() for name in service.get("environment", {})}
     assert {name for name in given if name.startswith("FARM_")} <= settings_variables()
     for name, service in file["services"].items():
@@ -166,7 +166,7 @@ def test_what_containers_start_mount_and_set_is_known(name: str) -> None:
         entry = ["farm-node"] if name == "node" else []
         parse_command([*entry, *service["command"]])
         volumes = {volume.partition(":")[0] for volume in service.get("volumes", ())}
-        assert volumes <= file["volumes"].keys()
+        assert volumes <= file.get("volumes", {}).keys()
         assert (BOX / service["build"]["context"] / service["build"]["dockerfile"]).exists()
         assert service["read_only"]
         assert service["cap_drop"] == ["ALL"]
@@ -182,16 +182,16 @@ def test_the_gateway_of_compose_shows_the_key_that_invitations_name(
     subprocess.run(shlex.split(openssl), cwd=tmp_path, check=True, capture_output=True)
     services = compose(COMPOSE[1])["services"]
     gateway, coordinator = services["gateway"], services["coordinator"]
-    (named,) = coordinator["configs"]
-    home = compose()["services"]["coordinator"]["environment"]["FARM_HOME"]
-    assert named["target"] == f"{home}/gateway.pem"
-    assert gateway["configs"] == [named | {"target": gateway["environment"]["FARM_GATEWAY__CERTIFICATE"]}]
+    (mounted,) = coordinator["configs"]
+    assert mounted["target"] == gateway["environment"]["FARM_GATEWAY__CERTIFICATE"]
+    assert gateway["configs"] == [mounted]
     assert gateway["environment"].items() > coordinator["environment"].items()
     files = {"FARM_GATEWAY__CERTIFICATE": "gateway.crt", "FARM_GATEWAY__CERTIFICATE_KEY": "gateway.key"}
     for name, value in gateway["environment"].items():
         monkeypatch.setenv(name, str(tmp_path / files[name]) if name in files else value)
-    assert tls_context(load_settings()) is not None
-    assert len(pin_of(tmp_path / "gateway.crt")) == 43
+    settings = load_settings()
+    assert tls_context(settings) is not None
+    assert pin_for_nodes(settings) == pin_of(tmp_path / "gateway.crt")
     assert gateway["networks"] == ["gateway"]
     assert not {"env_file", "volumes"} & gateway.keys()
 

@@ -8,14 +8,16 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
-from common.certificates import own_certificate, pin_of
+from common.certificates import own_certificate, pin_for_nodes, pin_of
 from common.errors import Invalid
 from common.invitations import Invitation, read_invitation
 from common.keys import new_key
+from common.settings import Gateway, Settings
 from gpu_node.agent.announced import Announced
 from gpu_node.agent.coordinator_client import Coordinator
 from gpu_node.agent.deliver import open_store_client
@@ -40,6 +42,20 @@ def test_a_file_that_is_no_certificate_is_named(tmp_path: Path) -> None:
     (tmp_path / "folder").touch()
     with pytest.raises(Invalid, match="cannot be written"):
         own_certificate(tmp_path / "folder" / "gateway.pem")
+
+
+def test_invitations_name_the_key_of_a_certificate_that_no_authority_has_signed(tmp_path: Path) -> None:
+    given = own_certificate(tmp_path / "given.pem")
+    home = tmp_path / "home"
+
+    def named(**gateway: Any) -> str:
+        return pin_for_nodes(Settings(home=home, gateway=Gateway(listen="0.0.0.0", **gateway)))
+
+    assert named() == pin_of(home / "gateway.pem")
+    assert named(certificate=given, pinned=True) == pin_of(given)
+    assert named(certificate=given) == ""
+    # That of a proxy is the proxy's.
+    assert named(tls=False) == ""
 
 
 def test_an_invitation_carries_the_pin_and_only_to_a_server_that_can_be_checked() -> None:

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from common.certificates import pin_of
+from common.certificates import own_certificate, pin_for_nodes, pin_of
 from common.errors import Invalid
+from common.settings import Settings
 from coordinator.gateway.allowed_calls import allowed_call
 from coordinator.gateway.server import tls_context
 from tests.integration.helm.rendering import VALUES, Document, Release, Renderer, Values
@@ -24,49 +25,51 @@ def with_gateway(**more: Any) -> Values:
     return LEAST | {"gateway": OWN | more}
 
 
-def mounted(release: Release, pod: str, folder: Path) -> dict[str, Path]:
-    """Where a pod has files of the Secret of the gateway, and these files, below `folder`."""
-    secret = release.one("Secret", "gateway")["stringData"]
+def mounted(release: Release, pod: str, secret: Document, folder: Path) -> dict[str, Path]:
+    """Where a pod has files of a Secret, and these files, below `folder`."""
     spec = release.pods()[f"night-{pod}"]["spec"]
     sources = {
         volume["name"]: {item["path"]: item["key"] for item in volume["secret"]["items"]}
         for volume in spec["volumes"]
-        if volume.get("secret", {}).get("secretName") == "night-gateway"
+        if volume.get("secret", {}).get("secretName") == secret["metadata"]["name"]
     }
     found = {}
     for mount in release.container(pod)["volumeMounts"]:
         for path, key in sources.get(mount["name"], {}).items():
-            place = mount["mountPath"] if "subPath" in mount else f"{mount['mountPath']}/{path}"
-            assert mount.get("subPath", path) == path
-            found[place] = folder / f"{pod}-{path}"
-            found[place].write_text(secret[key])
+            file = found[f"{mount['mountPath']}/{path}"] = folder / f"{pod}-{path}"
+            file.write_text(secret["stringData"][key])
     return found
+
+
+def seen(release: Release, pod: str, files: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """The settings that a pod reads, with the files that it finds there."""
+    with monkeypatch.context() as patch:
+        settings = as_read(release.plain_environment(pod), patch)
+    gateway = settings.gateway
+    found = {
+        name: files[str(path)]
+        for name in ("certificate", "certificate_key")
+        if (path := getattr(gateway, name)) is not None
+    }
+    return settings.model_copy(update={"gateway": gateway.model_copy(update=found)})
 
 
 def test_the_gateway_shows_the_key_that_the_coordinator_names_in_invitations(
     cluster: Release, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    told = as_read(cluster.plain_environment("coordinator"), monkeypatch)
-    (named,) = mounted(cluster, "coordinator", tmp_path).items()
-    assert named[0] == str(told.gateway_certificate)
-    assert told.gateway.certificate is None
-    # The private key is the gateway's alone.
-    assert "PRIVATE" not in named[1].read_text()
-
-    monkeypatch.undo()
-    shown = as_read(cluster.plain_environment("gateway"), monkeypatch)
-    files = mounted(cluster, "gateway", tmp_path)
-    certificate, key = (
-        files[str(path)] for path in (shown.gateway.certificate, shown.gateway.certificate_key)
-    )
-    given = shown.gateway.model_copy(update={"certificate": certificate, "certificate_key": key})
-    assert tls_context(shown.model_copy(update={"gateway": given})) is not None
-    assert pin_of(certificate) == pin_of(named[1])
+    secret = cluster.one("Secret", "gateway")
+    files = {pod: mounted(cluster, pod, secret, tmp_path) for pod in ("coordinator", "gateway")}
+    told, shown = (seen(cluster, pod, some, monkeypatch) for pod, some in files.items())
+    assert tls_context(shown) is not None
+    assert shown.gateway.certificate is not None
+    assert pin_for_nodes(told) == pin_for_nodes(shown) == pin_of(shown.gateway.certificate)
     for settings in (told, shown):
         assert settings.gateway_url == "https://nodes.farm.example"
         assert settings.gateway.listen
-    # A key of another certificate would be refused.
-    other = given.model_copy(update={"certificate_key": named[1]})
+    # The private key is the gateway's alone.
+    assert not any("PRIVATE" in file.read_text() for file in files["coordinator"].values())
+    # One that does not belong to the certificate would be refused.
+    other = shown.gateway.model_copy(update={"certificate_key": told.gateway.certificate})
     with pytest.raises(Invalid, match="cannot be used"):
         tls_context(shown.model_copy(update={"gateway": other}))
 
@@ -100,23 +103,15 @@ def as_stored(secret: Document) -> Document:
 
 @pytest.mark.parametrize("pinned", [True, False])
 def test_a_certificate_of_the_operator_is_pinned_or_checked_by_its_name(
-    renderer: Renderer, monkeypatch: pytest.MonkeyPatch, *, pinned: bool
+    renderer: Renderer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *, pinned: bool
 ) -> None:
-    certificate = {"existingSecret": "farm-tls", "pinned": pinned}
-    release = renderer.render(with_gateway(certificate=certificate))
-    assert [secret["metadata"]["name"] for secret in release.kind("Secret")] == []
-    volumes = {
-        pod: [
-            v["secret"]["secretName"]
-            for v in release.pods()[f"night-{pod}"]["spec"]["volumes"]
-            if "secret" in v
-        ]
-        for pod in ("coordinator", "gateway")
-    }
-    assert volumes == {"coordinator": ["farm-tls"] if pinned else [], "gateway": ["farm-tls"]}
-    told = as_read(release.plain_environment("coordinator"), monkeypatch).gateway
-    # Of one whose name nodes check, invitations name no key.
-    assert (told.certificate is None) is pinned
+    release = renderer.render(with_gateway(certificate={"existingSecret": "farm-tls", "pinned": pinned}))
+    assert release.kind("Secret") == []
+    text = own_certificate(tmp_path / "own.pem").read_text()
+    secret = {"metadata": {"name": "farm-tls"}, "stringData": {"tls.crt": text, "tls.key": text}}
+    for pod in ("coordinator", "gateway"):
+        settings = seen(release, pod, mounted(release, pod, secret, tmp_path), monkeypatch)
+        assert pin_for_nodes(settings) == (pin_of(tmp_path / "own.pem") if pinned else "")
 
 
 def test_behind_an_ingress_it_speaks_plain_http_to_the_controller_alone(
@@ -127,6 +122,7 @@ def test_behind_an_ingress_it_speaks_plain_http_to_the_controller_alone(
         settings = as_read(release.plain_environment(pod), monkeypatch)
         assert (settings.gateway.tls, settings.gateway.relay) == (False, False)
         assert settings.gateway_url == "https://nodes.farm.example"
+        assert pin_for_nodes(settings) == ""
     assert tls_context(settings) is None
     (ingress,) = release.kind("Ingress")
     assert ingress["spec"]["tls"] == [{"hosts": ["nodes.farm.example"], "secretName": "nodes-tls"}]
