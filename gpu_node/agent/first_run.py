@@ -66,8 +66,6 @@ class FirstRun:
                 images = self._tested(found)
             self._tell(found, images)
         except RenderError as error:
-            with suppress(RenderError):
-                self.context.engine.kill()
             self.say(f"{found.model.name} was not tried: {error}; the node joins all the same")
         finally:
             self.context.engine.clear_spool()
@@ -125,10 +123,17 @@ class FirstRun:
 
     def _rendered(self, of: ModelRecipe, shots: Sequence[Shot]) -> list[TrialImage]:
         """Raises RenderError."""
-        trial = Trial(of, self.context.engine, self.context.library, self.timing)
-        load = trial.load(shots[0])
+        engine = self.context.engine
+        trial = Trial(of, engine, self.context.library, self.timing)
         limit_s = len(shots) * self.timing.hard_limit_s
-        return [trial.render(load, shot, limit_s) for shot in shots]
+        try:
+            load = trial.load(shots[0])
+            return [trial.render(load, shot, limit_s) for shot in shots]
+        except RenderError:
+            # Work gets an engine that has nothing to do with this failure.
+            with suppress(RenderError):
+                engine.kill()
+            raise
 
     def _tell(self, of: ModelRecipe, images: Sequence[TrialImage]) -> None:
         # Whatever is done at a first use is in the first one.

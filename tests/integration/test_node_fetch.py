@@ -15,16 +15,20 @@ import pytest
 from common.access_messages import NewInvitation
 from common.cards import load_card
 from common.catalog import ServedCatalog, build_catalog, with_entry
+from common.transfers import transfer
 from common.views import NodeView, Submit
 from coordinator.client import FarmClient
 from coordinator.models.publish import publish
+from gpu_node.agent.canaries import shipped_canaries
 from gpu_node.agent.coordinator_client import Coordinator
 from gpu_node.agent.deliver import open_store_client
+from gpu_node.agent.first_run import FirstRun
 from gpu_node.agent.offers import Offers
 from gpu_node.agent.prefetch import Prefetch
 from gpu_node.cache import ModelCache
 from gpu_node.identity import Hashes
 from gpu_node.library import Library
+from gpu_node.measured import MeasuredRecipes
 from tests.engine_talk import shot
 from tests.farm import MANIFEST, running_farm, until
 from tests.node_process import Node
@@ -139,3 +143,21 @@ def test_a_model_that_cannot_be_fetched_is_put_aside_and_blames_neither_node_nor
     assert "far" not in told.models
     assert told.aside["far"].startswith(f"far: the store has no model file {IDENTITY[7:]}")
     assert farm.reports == []
+
+
+def test_a_model_that_cannot_be_fetched_keeps_no_new_node_from_joining(
+    fetching: Worker, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    context, said = fetching.context, list[str]()
+    card = context.share.card
+    # The farm has a model of its own under the name of the one whose images are known.
+    canaries = shipped_canaries().model_copy(update={"identity": IDENTITY})
+    prefetch = Prefetch(
+        context.coordinator, context.store, context.library, context.offers, card, context.stopping
+    )
+    known = MeasuredRecipes(tmp_path, card, "")
+    FirstRun(replace(context, prefetch=prefetch), known, transfer, said.append, canaries=canaries).run()
+    assert said == [
+        f"far was not tried: far: the store has no model file {IDENTITY[7:]}; the node joins all the same"
+    ]
+    assert capsys.readouterr().err == "fetching far: 0 % of 1000 B\n"

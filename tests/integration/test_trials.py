@@ -82,6 +82,52 @@ def bench(worker: Worker, tiny_model: Path) -> Bench:
     return Bench(worker, tiny_model, PLAIN, SLICED, FP8)
 
 
+def first_run(bench: Bench, home: Path, said: list[str], **changes: Any) -> FirstRun:
+    """Of a node whose farm has stored the tiny model."""
+    library = bench.worker.context.library
+    library.read(library.catalog, {bench.model.identity or "": 1000})
+    return FirstRun(bench.worker.context, bench.known(home), transfer, said.append, **changes)
+
+
+def test_a_new_node_shows_that_it_renders_known_images_and_what_it_is_worth_once(
+    worker: Worker, tiny_model: Path, tmp_path: Path
+) -> None:
+    bench = Bench(worker, tiny_model, PLAIN, identity=folder_identity(tiny_model))
+    said: list[str] = []
+    first_run(bench, tmp_path, said).run()
+    known, worth = said
+    assert known == "this card renders 2 known images as it should"
+    assert re.fullmatch(
+        r"2 test images of tiny, 64×64, took .* s and .* s: this card would render about [\d,]+ an hour",
+        worth,
+    )
+    (measured,) = bench.known(tmp_path).seconds(bench.model).values()
+    assert worth.endswith(f" about {float(f'{3600 / measured:.2g}'):,.0f} an hour")
+    # The first work finds the model loaded.
+    held = worker.context.engine.held
+    assert held is not None
+    assert held.model == "tiny"
+    assert list(worker.context.engine.spool.iterdir()) == []
+
+    said.clear()
+    first_run(bench, tmp_path, said).run()
+    assert said == []
+
+
+def test_a_card_that_renders_known_images_wrongly_does_not_join(
+    worker: Worker, tiny_model: Path, tmp_path: Path
+) -> None:
+    """Here the known images are not what was asked for."""
+    bench = Bench(worker, tiny_model, PLAIN, identity=folder_identity(tiny_model))
+    right, other = shipped_canaries().canaries
+    changed = other.model_copy(update={"prompt": "a red mug on a blue background"})
+    canaries = shipped_canaries().model_copy(update={"canaries": (right, changed)})
+    said: list[str] = []
+    with pytest.raises(Unavailable, match="renders 1 of 2 known images wrongly"):
+        first_run(bench, tmp_path, said, canaries=canaries).run()
+    assert said == []
+
+
 def test_an_idle_node_measures_each_recipe_once_and_tells_the_farm(bench: Bench, tmp_path: Path) -> None:
     farm = bench.worker.farm
     with bench.trials(tmp_path).during(farm.joined()):
@@ -164,63 +210,3 @@ def test_a_trial_that_takes_too_long_ends_and_is_not_tried_again(
     assert found is not None
     assert "exceeded the limit" in found.problem
     assert bench.paces() == {}
-
-
-def first_run(bench: Bench, home: Path, said: list[str], **changes: Any) -> FirstRun:
-    """Of a node whose farm has stored the tiny model."""
-    library = bench.worker.context.library
-    library.read(library.catalog, {bench.model.identity or "": 1000})
-    return FirstRun(bench.worker.context, bench.known(home), transfer, said.append, **changes)
-
-
-def test_a_new_node_shows_that_it_renders_known_images_and_what_it_is_worth_once(
-    worker: Worker, tiny_model: Path, tmp_path: Path
-) -> None:
-    bench = Bench(worker, tiny_model, PLAIN, identity=folder_identity(tiny_model))
-    said: list[str] = []
-    first_run(bench, tmp_path, said).run()
-    known, worth = said
-    assert known == "this card renders 2 known images as it should"
-    assert re.fullmatch(
-        r"2 test images of tiny, 64×64, took .* s and .* s: this card would render about [\d,]+ an hour",
-        worth,
-    )
-    (measured,) = bench.known(tmp_path).seconds(bench.model).values()
-    assert worth.endswith(f" about {float(f'{3600 / measured:.2g}'):,.0f} an hour")
-    # The first work finds the model loaded.
-    held = worker.context.engine.held
-    assert held is not None
-    assert held.model == "tiny"
-    assert list(worker.context.engine.spool.iterdir()) == []
-
-    said.clear()
-    first_run(bench, tmp_path, said).run()
-    assert said == []
-
-
-def test_a_card_that_renders_known_images_wrongly_does_not_join(
-    worker: Worker, tiny_model: Path, tmp_path: Path
-) -> None:
-    """Here the known images are not what was asked for."""
-    bench = Bench(worker, tiny_model, PLAIN, identity=folder_identity(tiny_model))
-    right, other = shipped_canaries().canaries
-    changed = other.model_copy(update={"prompt": "a red mug on a blue background"})
-    canaries = shipped_canaries().model_copy(update={"canaries": (right, changed)})
-    said: list[str] = []
-    with pytest.raises(Unavailable, match="renders 1 of 2 known images wrongly"):
-        first_run(bench, tmp_path, said, canaries=canaries).run()
-    assert said == []
-
-
-def test_a_model_that_cannot_be_tried_keeps_no_node_from_joining(
-    worker: Worker, tiny_model: Path, tmp_path: Path
-) -> None:
-    broken = shutil.copytree(tiny_model, tmp_path / "broken")
-    shutil.rmtree(broken / "vae")
-    bench = Bench(worker, broken, PLAIN, identity=folder_identity(broken))
-    said: list[str] = []
-    first_run(bench, tmp_path, said).run()
-    assert said[0] == "this card renders 2 known images as it should"
-    assert said[1].startswith("tiny was not tried: tiny was not loaded: ")
-    assert said[1].endswith("; the node joins all the same")
-    assert dict(bench.known(tmp_path).seconds(bench.model)) == {}
