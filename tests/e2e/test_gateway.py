@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
@@ -64,7 +65,7 @@ class Home:
     @contextmanager
     def node(self, invitation: str) -> Iterator[subprocess.Popen[bytes]]:
         card = str(CARDS / "rtx-4090.yaml")
-        command = [*self._enter, _NODE, "run", "--invite", invitation, "--card", card]
+        command = [*self._enter, _NODE, "run", "--invite", invitation, "--card", card, "--measure", "30"]
         with self.log.open("w") as log:
             node = subprocess.Popen(command, cwd=self.folder, stdout=log, stderr=log)
         try:
@@ -104,7 +105,12 @@ def test_a_card_behind_a_router_joins_renders_pauses_and_is_revoked(
     with home.node(invitation) as node:
         house.farm("submit", "few.yaml", "--yes", "--watch")
         assert _images(house) == {("done", "attic")}
-        # The one port is what it has, and it is enough.
+        # What its owner saw before it joined: the model came through the one port.
+        first = re.search(r"(?s)(.*)joined as attic", home.log.read_text())
+        assert first is not None
+        for said in ("2 known images as it should", "fetching mine: 100 %", "would render about"):
+            assert said in first[1]
+        # That port is what it has, and it is enough.
         ports = {part["address"].rpartition(":")[2] for part in house.parts().values() if part["address"]}
         closed = {int(port.strip("/")) for port in ports} - {PORT}
         assert len(closed) >= 3
