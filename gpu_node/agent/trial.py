@@ -43,7 +43,7 @@ class ModelRecipe(NamedTuple):
     recipe: Recipe
 
 
-class Patience(Protocol):
+class StallTimes(Protocol):
     """Seconds without a sign of life after which an engine counts as stuck."""
 
     @property
@@ -72,7 +72,7 @@ class Trial:
     `unwanted` ends it before its next step; `stop` ends it at once, with the engine.
     """
 
-    def __init__(self, of: ModelRecipe, engine: EngineClient, library: Library, patience: Patience) -> None:
+    def __init__(self, of: ModelRecipe, engine: EngineClient, library: Library, times: StallTimes) -> None:
         self.of = of
         #: What the engine's session goes by.
         self.over = threading.Event()
@@ -85,7 +85,7 @@ class Trial:
         self.took_s = 0.0
         self._engine = engine
         self._library = library
-        self._patience = patience
+        self._times = times
         self._outcomes: list[Outcome] = []
         self._session = EngineSession(engine, self, self._outcomes.append)
 
@@ -112,7 +112,7 @@ class Trial:
         """Let the engine hold what a shot needs. Raises as `run` does."""
         load = load_command(self.of.model.name, self.of.recipe.name, shot, self._library)
         self.loading = True
-        self._session.load(load, stall_s=self._patience.stall_load_s)
+        self._session.load(load, stall_s=self._times.stall_load_s)
         self.loading = False
         return load
 
@@ -120,12 +120,12 @@ class Trial:
         """One prompt encoded, one image rendered; its file is in the spool. Raises as `run` does."""
         one = BatchShot(shot.id, shot)
         texts = texts_of_batch([one], load)
-        encoded, encode_s = self._ask(encode_command(texts), limit_s, self._patience.stall_load_s)
+        encoded, encode_s = self._ask(encode_command(texts), limit_s, self._times.stall_load_s)
         assert isinstance(encoded, protocol.Encoded)
         self._engine.texts = frozenset(texts)
-        done, _ = self._ask(render_command([one]), limit_s, self._patience.stall_render_s)
+        done, _ = self._ask(render_command([one]), limit_s, self._times.stall_render_s)
         assert isinstance(done, protocol.Done)
-        self._session.listen(lambda: bool(self._outcomes), stall_s=self._patience.stall_render_s)
+        self._session.listen(lambda: bool(self._outcomes), stall_s=self._times.stall_render_s)
         seconds = encode_s - encoded.load_s, done.denoise_s, done.decode_s
         return TrialImage(*seconds, done.peak_bytes, self._outcomes.pop())
 
