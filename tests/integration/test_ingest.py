@@ -15,6 +15,7 @@ from common.classifiers import ClassifierForm
 from common.failures import FAILURES
 from common.likeness import COARSE, FINE
 from common.messages import Delivery, Screening
+from common.perceptual_hash import perceptual_hash
 from common.shot import Shot
 from common.storage import MODELS
 from common.storage.directory import DirectoryStore
@@ -24,7 +25,6 @@ from common.weights.classifier import classifier_form
 from coordinator.ingest.classifier import LoadedClassifier
 from coordinator.ingest.screening import Screener
 from coordinator.ingest.work import ingest
-from coordinator.pictures.perceptual_hash import perceptual_hash
 from coordinator.pictures.thumbnail import thumbnail_key
 from tests.shots import MUG
 from tests.tiny_classifiers import save_classifier
