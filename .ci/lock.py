@@ -20,7 +20,7 @@ HEADING = "make lock"
 CONTENTS = {
     "dev.txt": ["pyproject.toml", "--all-extras", "--group", "build", "--constraint", f"{LOCKS}/torch.txt"],
     "run.txt": ["pyproject.toml", "--extra=embedded", "--extra=node", "--group", "build"],
-    "coordinator.txt": ["pyproject.toml", "--extra=embedded", "--group", "build"],
+    "coordinator.txt": ["pyproject.toml", "--extra=embedded", "--extra=credentials", "--group", "build"],
     "build.txt": ["--group", "build"],
     "helm.txt": ["--group", "helm"],
     "lock.txt": ["--group", "lock"],

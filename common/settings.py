@@ -13,7 +13,7 @@ from datetime import datetime
 from decimal import Decimal
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import (
@@ -47,6 +47,9 @@ LaneName = Annotated[str, AfterValidator(lambda given: proper_name(given, "a lan
 
 class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+_S = TypeVar("_S", bound=Section)
 
 
 class Timing(Section):
@@ -291,6 +294,21 @@ class Gateway(Section):
     farm: str = ""
 
 
+class ContentCredentials(Section):
+    """The certificate with which the farm signs its images (C2PA); without one it signs none."""
+
+    #: File with the certificate and those between it and its root (PEM).
+    certificate: Path | None = None
+    #: File with its private key (PEM, PKCS #8): P-256, P-384, Ed25519 or RSA.
+    key: Path | None = None
+
+    @model_validator(mode="after")
+    def _both_or_none(self) -> ContentCredentials:
+        if (self.certificate is None) != (self.key is None):
+            raise ValueError("give both `certificate` and `key`, or none of them")
+        return self
+
+
 class EmbeddedNode(Section):
     """A node that `farm up` starts on this machine."""
 
@@ -345,6 +363,7 @@ class Settings(Section):
     embeddings: Embeddings = Embeddings()
     webhooks: Webhooks = Webhooks()
     gateway: Gateway = Gateway()
+    content_credentials: ContentCredentials = ContentCredentials()
     money: Money = Money()
     storage: Storage = Storage()
     keys: Keys = Keys()
@@ -462,6 +481,11 @@ def _variable(loc: tuple[str | int, ...]) -> str:
     return dotted(names[end], loc[end:])
 
 
+def _files_below(folder: Path, section: _S, *names: str) -> _S:
+    given = {name: folder / file for name in names if (file := getattr(section, name))}
+    return section.model_copy(update=given)
+
+
 def _anchored(settings: Settings, folder: Path) -> Settings:
     """Returns the settings with paths resolved relative to the folder of the settings file."""
     store = settings.storage
@@ -471,10 +495,9 @@ def _anchored(settings: Settings, folder: Path) -> Settings:
         node.model_copy(update={"card": str(folder / node.card)}) if node.card else node
         for node in settings.nodes
     )
-    files = ("certificate", "certificate_key")
-    given = {name: folder / file for name in files if (file := getattr(settings.gateway, name))}
     changes = {
-        "gateway": settings.gateway.model_copy(update=given),
+        "gateway": _files_below(folder, settings.gateway, "certificate", "certificate_key"),
+        "content_credentials": _files_below(folder, settings.content_credentials, "certificate", "key"),
         "catalogs": tuple(folder / path for path in settings.catalogs),
         "models": tuple(folder / path for path in settings.models),
         "nodes": nodes,

@@ -93,6 +93,7 @@ from coordinator.ledger import Act, JoinedNode, Ledger, Repeatable, Reported, St
 from coordinator.metrics import FarmCollector
 from coordinator.node_access import NodeAccess
 from coordinator.own_catalog import OwnCatalog
+from coordinator.pictures.credentials import Signer
 from coordinator.pictures.exporting import exported_file, stored_export
 from coordinator.screenings import check_screenings, screenings_of
 from coordinator.sign_in_links import SignInLinks
@@ -149,6 +150,8 @@ class Farm:
     embeddings: SharedEmbeddings
     forecasts: BriefForecasts
     webhooks: WebhookSender
+    #: Of exports; None: the farm has no certificate.
+    signer: Signer | None
     dispatcher: Loop
     look_ahead: LookAhead
     #: What else it does by itself.
@@ -309,7 +312,7 @@ class Farm:
     async def export(self, job_id: str, position: int, name: str) -> ExportedFile:
         """An export of an image, made if nobody has asked for it before. Raises NotFound or Gone."""
         image = await self.threads.reads.run(self.ledger.images.for_export, job_id, position, name)
-        there = await self.threads.exports.run(stored_export, image, self.store)
+        there = await self.threads.exports.run(stored_export, image, self.store, self.signer)
         # A deletion lists the exports after its commit; it may have missed this one.
         if not await self.threads.reads.run(self.ledger.images.is_stored, image):
             await self.threads.exports.run(self.store.delete, there.key)

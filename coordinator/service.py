@@ -59,6 +59,7 @@ from coordinator.models.entry_files import EntryFiles, inversion_misfit, upscale
 from coordinator.models.lora_files import LocalHeaders, LoraFiles, StoredHeaders
 from coordinator.node_access import NodeAccess
 from coordinator.own_catalog import OwnCatalog
+from coordinator.pictures.credentials import Signer
 from coordinator.scheduling.placing import placing
 from coordinator.screenings import check_screenings
 from coordinator.submission.brief_forecasts import BriefForecasts
@@ -120,6 +121,7 @@ def build_farm(settings: Settings, lead: Lead) -> Farm:
     return Farm(
         settings=settings,
         farm_catalog=farm_catalog,
+        signer=Signer.of(settings.content_credentials),
         own_catalog=own_catalog,
         keyring=keyring,
         job_owner=lru_cache(_OWNERS)(ledger.jobs.owner),

@@ -18,7 +18,16 @@ from coordinator.cli.connection import connect
 from coordinator.cli.show import out, print_json
 from coordinator.client import FarmClient
 from coordinator.importing.pictures import is_picture, shot_id
+from coordinator.pictures.credentials import (
+    INSTALL,
+    SignedClaim,
+    can_read_credentials,
+    read_credentials,
+)
 from coordinator.pictures.marks import has_mark
+
+#: In every file with Content Credentials.
+_HINT = b"c2pa.assertions"
 
 
 class Verified(BaseModel):
@@ -30,6 +39,10 @@ class Verified(BaseModel):
     origin: PictureOrigin | None
     #: Whether its metadata says that a model made it (IPTC's `trainedAlgorithmicMedia`).
     marked: bool
+    #: What its Content Credentials (C2PA) say; None: it has none, or `unread` ones.
+    credentials: SignedClaim | None = None
+    #: Whether it has Content Credentials that cannot be read here.
+    unread: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +71,7 @@ def verify_command(
     settings: options.SettingsFile = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Say whether, when and by what this farm made a picture.
+    """Say whether, when and by what this farm made a picture, and who signed it.
 
     It is known by its bytes, stored, exported or deleted since; with a key of one owner, among the owner's
     images only. A copy that was edited or saved again has other bytes: of such a file, its metadata is told.
@@ -71,7 +84,14 @@ def verify_command(
     sha256 = hashlib.sha256(content).hexdigest()
     with connect(settings) as client:
         found = _origin(client, sha256, shot_id(content))
-    told = Verified(file=file.name, sha256=sha256, origin=found, marked=has_mark(content))
+    told = Verified(
+        file=file.name,
+        sha256=sha256,
+        origin=found,
+        marked=has_mark(content),
+        credentials=read_credentials(content) if can_read_credentials() else None,
+        unread=_HINT in content and not can_read_credentials(),
+    )
     if as_json:
         print_json(told)
     else:
@@ -88,7 +108,23 @@ def _origin(client: FarmClient, sha256: str, named: str | None) -> PictureOrigin
 
 
 def answer(told: Verified) -> str:
-    """One sentence."""
+    """One sentence, and one of its Content Credentials if it has any."""
+    return _known(told) + _signed(told)
+
+
+def _signed(told: Verified) -> str:
+    if told.unread:
+        return f"; it has Content Credentials, which nothing here can read: `{INSTALL}`"
+    if told.credentials is None:
+        return ""
+    if told.credentials.state == "broken":
+        return "; its Content Credentials are broken: it was changed after it was signed"
+    what = "that a model made it" if told.credentials.generated else "where it is from"
+    signer = told.credentials.signer or "somebody without a name"
+    return f"; its Content Credentials are intact: {signer} signed {what}"
+
+
+def _known(told: Verified) -> str:
     one = told.origin
     if one is None:
         marked = "says that a model made it" if told.marked else "does not say that a model made it"

@@ -18,6 +18,7 @@ from common.terminal import exit_on_error, log_to_stderr
 from coordinator.ingest.client import IngestClient
 from coordinator.ingest.screening import Screener
 from coordinator.ingest.work import ingest
+from coordinator.pictures.credentials import Signer
 
 log = logging.getLogger("coordinator.ingest")
 
@@ -26,8 +27,12 @@ _THREADS_A_CORE, _MOST_THREADS = 2, 8
 
 
 def ingest_app(settings: Settings, deliveries: IngestClient, store: Store) -> Celery:
-    """A Celery application whose one task takes uploads to their verdicts."""
+    """A Celery application whose one task takes uploads to their verdicts.
+
+    Raises Invalid if it cannot sign images with the certificate of the settings.
+    """
     app, screener = make_app(settings.broker_url), Screener(settings.model_folders, store)
+    signer = Signer.of(settings.content_credentials)
     #: Set where the store may be away.
     doubtful = threading.Event()
     doubtful.set()
@@ -41,7 +46,7 @@ def ingest_app(settings: Settings, deliveries: IngestClient, store: Store) -> Ce
                 store.head(attempt_ids[0])
                 doubtful.clear()
             uploads = deliveries.fetch(attempt_ids)
-            judged = [(upload, ingest(upload, store, screener)) for upload in uploads]
+            judged = [(upload, ingest(upload, store, screener, signer)) for upload in uploads]
             deliveries.report([(upload.attempt_id, verdict) for upload, verdict in judged])
             for upload, verdict in judged:
                 if verdict.outcome == "put off":

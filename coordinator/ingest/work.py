@@ -19,6 +19,7 @@ from common.shot import Shot
 from common.storage import Store
 from coordinator.ingest.check import BadUpload, checked
 from coordinator.ingest.screening import Screener
+from coordinator.pictures.credentials import Signer, with_credentials
 from coordinator.pictures.encode import CONTENT_TYPES, encoded
 from coordinator.pictures.thumbnail import store_thumbnail
 
@@ -33,23 +34,24 @@ def ingest(
     delivery: Delivery,
     store: Store,
     screener: Screener | None = None,
+    signer: Signer | None = None,
     *,
     monotonic: Callable[[], float] = time.monotonic,
 ) -> Verdict:
-    """Check, judge, encode and store one upload; put off where the store does not work.
+    """Check, judge, encode, sign and store one upload; put off where the store or signing does not work.
 
-    Without a `screener`, one begins with no classifier in memory.
+    Without a `screener`, one begins with no classifier in memory; without a `signer`, nothing is signed.
     """
     began = monotonic()
     try:
-        verdict = _judged(delivery, store, screener or Screener((), store))
+        verdict = _judged(delivery, store, screener or Screener((), store), signer)
     except FarmError as error:
         # The upload is safe where it lies: it is no fault of its own, nor of the shot.
         verdict = Verdict(outcome="put off", message=str(error))
     return verdict.model_copy(update={"seconds": monotonic() - began})
 
 
-def _judged(delivery: Delivery, store: Store, screener: Screener) -> Verdict:
+def _judged(delivery: Delivery, store: Store, screener: Screener, signer: Signer | None) -> Verdict:
     shot = Shot.from_dict(delivery.spec)
     picture = _fetched(delivery, store, shot)
     if isinstance(picture, BadUpload):
@@ -61,7 +63,8 @@ def _judged(delivery: Delivery, store: Store, screener: Screener) -> Verdict:
         infotext=infotext(shot, version=f"shotfarm {_VERSION}"),
         record=farm_json(shot, template=delivery.template, recipe=delivery.recipe, version=_VERSION),
     )
-    verdict = _stored(delivery, store, final, CONTENT_TYPES[shot.format], withheld)
+    content_type = CONTENT_TYPES[shot.format]
+    verdict = _stored(delivery, store, with_credentials(final, content_type, signer), content_type, withheld)
     verdict = verdict.model_copy(update={"perceptual_hash": _seen(delivery, store, verdict, picture)})
     if verdict.outcome == "stored" and not verdict.withheld:
         # Without one, the first page that shows the image makes it.

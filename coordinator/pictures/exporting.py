@@ -13,6 +13,7 @@ from common.errors import NotFound, Unavailable
 from common.infotext import farm_json, infotext
 from common.storage import Store, Stored
 from common.views import ExportedFile
+from coordinator.pictures.credentials import Signer, with_credentials
 from coordinator.pictures.encode import CONTENT_TYPES, encoded
 from coordinator.pictures.framing import framed
 
@@ -29,8 +30,8 @@ def exports_prefix(image_key: str) -> str:
     return f"exports/{folder}/{name.rpartition('.')[0]}/"
 
 
-def stored_export(image: StoredImage, store: Store) -> Stored:
-    """The export in the store, made first if it is not there; the image itself where that has its size.
+def stored_export(image: StoredImage, store: Store, signer: Signer | None = None) -> Stored:
+    """The export in the store, made and signed if it is not there; the image itself where that has its size.
 
     Raises NotFound if the image is not in the store, and Unavailable.
     """
@@ -43,7 +44,7 @@ def stored_export(image: StoredImage, store: Store) -> Stored:
     key = f"{exports_prefix(image.key)}{image.export.form(*shot.final_size)}.{shot.format}"
     there = store.head(key)
     if there is None:
-        data = _made(image, store)
+        data = with_credentials(_made(image, store), CONTENT_TYPES[shot.format], signer)
         metadata = {"sha256": hashlib.sha256(data).hexdigest()}
         store.create(key, data, content_type=CONTENT_TYPES[shot.format], metadata=metadata)
         there = store.head(key)

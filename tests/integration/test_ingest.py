@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from PIL import Image
 
 from common.classifiers import ClassifierForm
+from common.exports import Export
 from common.failures import FAILURES
 from common.likeness import COARSE, FINE
 from common.messages import Delivery, Screening
@@ -25,8 +27,13 @@ from common.weights.classifier import classifier_form
 from coordinator.ingest.classifier import LoadedClassifier
 from coordinator.ingest.screening import Screener
 from coordinator.ingest.work import ingest
+from coordinator.ledger import StoredImage
+from coordinator.pictures.credentials import SignedClaim, Signer, read_credentials
+from coordinator.pictures.exporting import stored_export
 from coordinator.pictures.thumbnail import thumbnail_key
+from tests.require import require_module
 from tests.shots import MUG
+from tests.signing_certificate import ORGANISATION, signing_certificate
 from tests.tiny_classifiers import save_classifier
 
 SHOT = MUG._replace(width=96, height=64)
@@ -225,3 +232,33 @@ class Full(Screener):
 
     def _file(self, screening: Screening) -> bytes:
         raise MemoryError
+
+
+def test_the_signed_file_is_the_one_that_is_stored_and_known(store: DirectoryStore, tmp_path: Path):
+    require_module("c2pa", "make setup-dev")
+    signer = Signer.of(signing_certificate(tmp_path / "certificate"))
+    delivery = delivered(store, "a-1", picture())
+    first = ingest(delivery, store, signer=signer)
+    final = store.read(delivery.final_key, limit=10**6)
+    assert (first.sha256, first.size) == (hashlib.sha256(final).hexdigest(), len(final))
+    assert read_credentials(final) == SignedClaim("intact", ORGANISATION, generated=True)
+    # A signature has its time, so another run makes other bytes: those that are stored count.
+    again = ingest(delivery, store, signer=signer)
+    assert (again.outcome, again.sha256) == ("stored", first.sha256)
+    export = Export(name="thumb", width=48, height=32)
+    image = StoredImage(delivery.final_key, first.sha256 or "", len(final), SHOT, "", "fp32", export)
+    there = stored_export(image, store, signer)
+    made = store.read(there.key, limit=10**6)
+    assert hashlib.sha256(made).hexdigest() == there.metadata["sha256"]
+    assert read_credentials(made) == SignedClaim("intact", ORGANISATION, generated=True)
+
+
+def test_an_upload_is_put_off_while_it_cannot_be_signed(store: DirectoryStore, tmp_path: Path):
+    require_module("c2pa", "make setup-dev")
+    signer = Signer.of(signing_certificate(tmp_path / "certificate"))
+    assert signer is not None
+    delivery = delivered(store, "a-1", picture())
+    verdict = ingest(delivery, store, signer=replace(signer, algorithm="es384"))
+    assert verdict.outcome == "put off"
+    assert "Content Credentials cannot be signed" in verdict.message
+    assert store.head(delivery.final_key) is None

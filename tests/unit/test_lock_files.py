@@ -37,7 +37,7 @@ def test_every_line_names_one_version_by_hash_and_nothing_else(file: str) -> Non
     ("file", "extras", "groups"),
     [
         ("run.txt", ("embedded", "node"), ("build",)),
-        ("coordinator.txt", ("embedded",), ("build",)),
+        ("coordinator.txt", ("embedded", "credentials"), ("build",)),
         ("dev.txt", tuple(_EXTRAS), ("build",)),
         ("build.txt", (), ("build",)),
         ("helm.txt", (), ("helm",)),

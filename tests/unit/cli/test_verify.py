@@ -10,6 +10,7 @@ from PIL import Image
 
 from common.views import PictureOrigin
 from coordinator.cli.verify import Verified, answer
+from coordinator.pictures.credentials import SignedClaim
 from coordinator.pictures.marks import MARK, has_mark
 from tests.unit.cli.conftest import Farm
 
@@ -46,6 +47,31 @@ def test_each_answer_is_a_sentence(how: str | None, said: str) -> None:
 
 def test_a_mark_of_any_program_is_told_of_an_unknown_picture() -> None:
     assert answer(verified(None, marked=True)).endswith("its metadata says that a model made it")
+
+
+@pytest.mark.parametrize(
+    ("credentials", "said"),
+    [
+        (
+            SignedClaim("intact", "Mugs & Co", generated=True),
+            "are intact: Mugs & Co signed that a model made it",
+        ),
+        (
+            SignedClaim("intact", "Mugs & Co", generated=False),
+            "are intact: Mugs & Co signed where it is from",
+        ),
+        (
+            SignedClaim("broken", "Mugs & Co", generated=True),
+            "are broken: it was changed after it was signed",
+        ),
+    ],
+)
+def test_what_content_credentials_say_is_told_beside_what_the_farm_knows(
+    credentials: SignedClaim, said: str
+) -> None:
+    told = verified("stored").model_copy(update={"credentials": credentials})
+    assert answer(told).endswith(f"the stored image of shot 555555555555; its Content Credentials {said}")
+    assert "pip install" in answer(verified(None).model_copy(update={"unread": True}))
 
 
 def test_a_mark_is_found_in_files_of_other_programs(tmp_path: Path) -> None:
