@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, NamedTuple, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from common.nodes import Terms, is_own
+from common.levels import Level
 from common.prompt_rules import PromptRule, PromptRules
 from common.proper_names import owner_name
 
-#: `public`: any node. `private`: nodes of the farm. `dedicated`: the cards of one owner, for its jobs alone.
-Privacy = Literal["public", "private", "dedicated"]
+#: `public`: any node. `private`: nodes of the farm and of volunteers that it trusts. `internal`: nodes of the
+#: farm alone. `dedicated`: the cards of one owner, for its jobs alone.
+Privacy = Literal["public", "private", "internal", "dedicated"]
 
 #: Of a label, more than 0.
 Score = Annotated[float, Field(gt=0, le=1)]
@@ -22,12 +23,20 @@ Score = Annotated[float, Field(gt=0, le=1)]
 PUBLIC = "public"
 
 
+class Viewer(NamedTuple):
+    """A node, as far as it decides which prompts it may see."""
+
+    owner: str
+    #: What the owner has earned.
+    level: Level
+
+
 class Lane(BaseModel):
     """A lane of the settings."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    #: Who may see its prompts: `public`, `private` or `dedicated`.
+    #: Who may see its prompts: `public`, `private`, `internal` or `dedicated`.
     privacy: Privacy = "private"
     #: Whose cards and jobs a dedicated lane is for.
     owner: Annotated[str, AfterValidator(owner_name)] | None = None
@@ -44,16 +53,17 @@ class Lane(BaseModel):
             raise ValueError("`owner` is for dedicated lanes: write `privacy: dedicated`, or leave it out")
         return self
 
-    def admits(self, *, owner: str, terms: Terms) -> bool:
-        """Whether a node of this owner, on these terms, may see the prompts of the lane."""
+    def admits(self, viewer: Viewer) -> bool:
+        """Whether a node may see the prompts of the lane."""
         match self.privacy:
             case "public":
                 return True
             case "private":
-                # Nodes of others that have earned trust belong here as well, once the ledger knows them.
-                return is_own(terms)
+                return viewer.level in (Level.TRUSTED, Level.OWNED)
+            case "internal":
+                return viewer.level is Level.OWNED
             case "dedicated":
-                return owner == self.owner
+                return viewer.owner == self.owner
 
     @property
     def seen_by(self) -> str:
@@ -62,6 +72,8 @@ class Lane(BaseModel):
             case "public":
                 return "any node, also those of volunteers"
             case "private":
+                return "nodes of the farm and of trusted volunteers"
+            case "internal":
                 return "nodes of the farm only"
             case "dedicated":
                 return f"cards of {self.owner} only"
@@ -78,9 +90,9 @@ class Lanes:
     def of(self, name: str) -> Lane:
         return self.named.get(name) or Lane(privacy="public" if name == PUBLIC else "private")
 
-    def served(self, names: Iterable[str], *, owner: str, terms: Terms) -> tuple[str, ...]:
+    def served(self, names: Iterable[str], viewer: Viewer) -> tuple[str, ...]:
         """Those of these lanes whose prompts a node may see."""
-        return tuple(name for name in names if self.of(name).admits(owner=owner, terms=terms))
+        return tuple(name for name in names if self.of(name).admits(viewer))
 
     def rules_of(self, name: str) -> PromptRules:
         """What prompts of a lane must not say."""

@@ -38,6 +38,8 @@ class OwnerStanding:
     known: bool = False
     #: Why the farm takes nothing from this owner any more; empty: it does.
     barred: str = ""
+    #: What it had `earned` when any of this changed last.
+    level: Level = Level.PROBATION
 
 
 class _Need(NamedTuple):
@@ -66,20 +68,24 @@ _SHARES = ((20, 1.0), (200, 0.10), (1000, 0.05))
 _LATER = 0.018
 
 
-def level_of(terms: Terms, standing: OwnerStanding | None, now: float) -> Level:
-    """The level of a node on these terms, whose owner has this standing (None: it has delivered nothing).
-
-    >>> level_of("volunteer", OwnerStanding(since=0.0, images=20, clean=20), now=90_000.0).value
-    'proven'
-    """
+def level_of(terms: Terms, standing: OwnerStanding | None) -> Level:
+    """The level of a node on these terms, whose owner has this standing (None: it has delivered nothing)."""
     if terms != "volunteer":
         return Level.OWNED
-    if standing is not None:
-        age_s = now - standing.since
-        for need in _NEEDS:
-            long_enough = age_s >= need.days * _DAY_S and standing.clean >= need.clean
-            if long_enough and (standing.known or not need.known):
-                return need.level
+    return Level.PROBATION if standing is None else standing.level
+
+
+def earned(standing: OwnerStanding, now: float) -> Level:
+    """What an owner of volunteers' nodes has earned by this time, in seconds since 1970.
+
+    >>> earned(OwnerStanding(since=0.0, images=20, clean=20), now=90_000.0).value
+    'proven'
+    """
+    age_s = now - standing.since
+    for need in _NEEDS:
+        long_enough = age_s >= need.days * _DAY_S and standing.clean >= need.clean
+        if long_enough and not standing.barred and (standing.known or not need.known):
+            return need.level
     return Level.PROBATION
 
 
@@ -111,6 +117,8 @@ def told(level: Level, standing: OwnerStanding | None, now: float) -> str:
         return f"its owner is barred: {standing.barred}"
     known = standing or OwnerStanding(since=now)
     so_far = f"({known.clean} of {known.images}, {(now - known.since) / _DAY_S:.1f} days)"
+    if level is not Level.OWNED and (due := earned(known, now)) is not level:
+        return f"{level}; {due} with its next image {so_far}"
     match level:
         case Level.PROBATION:
             need = _NEEDS[1]

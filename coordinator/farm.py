@@ -25,7 +25,7 @@ from common.fit import peak_bytes, plain_shot
 from common.invitations import Invitation
 from common.key_messages import IssuedKey, KeyLimits, KeyView, NewKey, Rotation, SignInLink
 from common.keys import key_digest, new_key
-from common.lanes import Lanes
+from common.lanes import Lanes, Viewer
 from common.manifest.limits import least_images
 from common.manifest.parse import parse_manifest
 from common.messages import (
@@ -222,7 +222,8 @@ class Farm:
         """Raises Conflict on a farm without keys, Invalid if such a node may see the prompts of no lane."""
         if self.keyring.is_open:
             raise Conflict("this farm has no keys, so nodes join without invitations")
-        if not self.settings.all_lanes.served(new.lanes, owner=new.owner, terms=new.terms):
+        viewer = Viewer(new.owner, self.ledger.nodes.level(new.owner, new.terms))
+        if not self.settings.all_lanes.served(new.lanes, viewer):
             lane = self.settings.all_lanes.of(new.lanes[0])
             raise Invalid(
                 f"the prompts of lane {new.lanes[0]} are for {lane.seen_by}: name another lane, or change "

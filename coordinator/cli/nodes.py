@@ -123,6 +123,8 @@ def forgive_command(
 def vouch_command(node: Node, settings: options.SettingsFile = None, as_json: options.AsJson = False) -> None:
     """Say that you know the owner of a volunteer's node, without which no owner becomes trusted.
 
+    A trusted owner sees the prompts of private lanes, where its invitations name them.
+
     Example: `farm node vouch attic`
     """
     _steer(node, "vouch", "", settings, as_json)

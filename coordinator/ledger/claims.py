@@ -18,7 +18,7 @@ from common.states import AttemptState, BatchState, NodeEvent, NodeState, ShotEv
 from coordinator.ledger.costs import spent_columns
 from coordinator.ledger.deadlines import LeaseDeadline, lease_deadline
 from coordinator.ledger.duplicates import in_progress
-from coordinator.ledger.fleet import may_claim, served_lanes
+from coordinator.ledger.fleet import may_claim
 from coordinator.ledger.next_shots import NextShots, failed_here
 from coordinator.ledger.node_rows import hear, node_row, record
 from coordinator.ledger.records import StageTime
@@ -49,7 +49,8 @@ from coordinator.scheduling.work import Line, Lot, OpenJob
 def claimer(write: Write, claim: Claim, lane: str | None, vram_class: int) -> tuple[Row[Any], Sequence[str]]:
     """The node that claims, and the lanes whose work it may get. Raises as `Batches.claim` does."""
     node = node_row(write.connection, claim.node_id, claim.incarnation)
-    lanes = served_lanes(node, write.lanes)
+    served = write.backlog.known(node.id).lanes
+    lanes = [lane for lane in node.lanes if lane in served]
     if lane is not None and (lane not in lanes or vram_class != node.vram_class):
         raise WrongTicket(
             f"the ticket is for lane {lane} and {vram_class} GB cards; "
@@ -120,7 +121,7 @@ def _composed(
     member = replace(backlog.known(node.id), state=state, loaded=loaded)
     if state is NodeState.BUSY or not may_claim(write.connection, member):
         return ClaimAnswer(nothing=Nothing(reason=f"node {node.id} is {state}: {node.reason or 'as asked'}"))
-    limits = limits_of(backlog.level(member, write.now))
+    limits = limits_of(backlog.level(member))
     batch_s, empty = rules.timing.batch_s, set[Lot]()
     following = NextShots(write.connection, backlog, rules, write.now)
     while choice := next_work(member, lane, backlog, rules.rates, write.now, batch_s, empty):
@@ -150,7 +151,7 @@ def _duplicate(write: Write, rules: Rules, claim: Claim, member: Member, lane: s
     """A batch of shots that another node renders more slowly; None if none is planned for this node."""
     backlog = write.backlog
     copy = backlog.copies.get(member.id)
-    if copy is None or not member.serves or backlog.held_back(member, write.now):
+    if copy is None or not member.serves or backlog.held_back(member):
         return None
     rows = in_progress(write, copy.batch_id, lane)[: copy.images]
     job = backlog.jobs.get(copy.job_id)

@@ -91,7 +91,7 @@ class Eligibility:
         for member in sorted(self._of_lane(lane), key=lambda one: self._nearness(one, line, failed_at)):
             answer = self.backlog.placed(member, line)
             if not isinstance(answer, str):
-                answer = withheld(member, line, self.backlog, self.now) or answer
+                answer = withheld(member, line, self.backlog) or answer
             facts = self.node(member.id)
             if isinstance(answer, str):
                 found.append(CandidateNode(node=facts, lack=answer))

@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, Select, case, exists, func, select
 
 from common.errors import NotFound
+from common.lanes import Viewer
 from common.states import AttemptEvent, AttemptState, BatchState, ShotState
 from common.views import Explanation
 from common.wording import nearest, shortened
@@ -29,7 +30,6 @@ from coordinator.ledger.database import columns_of
 from coordinator.ledger.deletions import deleted_by
 from coordinator.ledger.eligibility import Eligibility, needs
 from coordinator.ledger.failure_policy import by_its_own_fault, failed
-from coordinator.ledger.fleet import served_lanes
 from coordinator.ledger.job_rows import details_removed, job_row
 from coordinator.ledger.job_views import job_named, job_view
 from coordinator.ledger.measurements import memory_views
@@ -305,8 +305,9 @@ def _check(connection: Connection, look: Eligibility, *conditions: Any) -> Check
 
 
 def _node(connection: Connection, look: Eligibility, name: str, version: str) -> NodeSubject:
-    row = look.rows[name]
-    served, waiting = served_lanes(row, look.rules.lanes), look.images_in_lanes()
+    row, member, waiting = look.rows[name], look.fleet[name], look.images_in_lanes()
+    served = [lane for lane in row.lanes if lane in member.lanes]
+    viewer = Viewer(member.owner, look.backlog.level(member))
     others = {lane: images for lane, images in waiting.items() if lane not in served}
     held = batches.c.node_id == name, batches.c.state == plain(BatchState.LEASED)
     return NodeSubject(
@@ -322,6 +323,6 @@ def _node(connection: Connection, look: Eligibility, name: str, version: str) ->
         closed_lanes={
             lane: look.rules.lanes.of(lane).seen_by
             for lane in others
-            if not look.rules.lanes.of(lane).admits(owner=row.owner, terms=row.terms)
+            if not look.rules.lanes.of(lane).admits(viewer)
         },
     )

@@ -8,9 +8,11 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, Select, Table, exists, or_, select
 
 from common.embeddings import encoding_versions
-from common.lanes import Lanes
+from common.lanes import Lanes, Viewer
+from common.levels import Level
+from common.nodes import is_own
 from common.states import AttemptState, BatchState, NodeState
-from coordinator.ledger.schema import attempts, batches, loads, nodes, plain, speeds, verifications
+from coordinator.ledger.schema import attempts, batches, loads, nodes, plain, speeds, standings, verifications
 from coordinator.scheduling.backlog import Backlog
 from coordinator.scheduling.member import Member, card_of
 
@@ -20,11 +22,19 @@ def is_known() -> ColumnElement[bool]:
     return nodes.c.state != plain(NodeState.FORGOTTEN)
 
 
+def with_levels(*columns: Any) -> Select[Any]:
+    """These columns of nodes, with the `level` of their owners; None for those who have none yet."""
+    earned = nodes.outerjoin(standings, standings.c.owner == nodes.c.owner)
+    return select(*columns, standings.c.level).select_from(earned)
+
+
 def members(
     connection: Connection, lanes: Lanes, node_ids: Collection[str] | None = None
 ) -> dict[str, Member]:
     """These nodes, or all that ever joined, by ID."""
-    rows = select(nodes) if node_ids is None else select(nodes).where(nodes.c.id.in_(node_ids))
+    rows = with_levels(nodes)
+    if node_ids is not None:
+        rows = rows.where(nodes.c.id.in_(node_ids))
     paces, loading = (_measured(connection, table, node_ids) for table in (speeds, loads))
     return {
         row.id: _member(row, lanes, paces.get(row.id, {}), loading.get(row.id, {}))
@@ -44,8 +54,13 @@ def _measured(
 
 
 def served_lanes(row: Row[Any], lanes: Lanes) -> tuple[str, ...]:
-    """Those lanes of a node's row whose prompts it may see."""
-    return lanes.served(row.lanes, owner=row.owner, terms=row.terms)
+    """Those lanes of a node's row whose prompts it may see; the row has the `level` of its owner."""
+    return lanes.served(row.lanes, viewer_of(row))
+
+
+def viewer_of(row: Row[Any]) -> Viewer:
+    level = Level.OWNED if is_own(row.terms) else Level(row.level or Level.PROBATION)
+    return Viewer(row.owner, level)
 
 
 def _member(row: Row[Any], lanes: Lanes, paces: dict[str, float], loading: dict[str, float]) -> Member:

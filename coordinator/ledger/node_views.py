@@ -55,7 +55,7 @@ def node_views(
 
 
 def _with_level(view: NodeView, standing: OwnerStanding | None, now: float) -> NodeView:
-    level = level_of(view.terms, standing, now)
+    level = level_of(view.terms, standing)
     words = "" if level is Level.OWNED else told(level, standing, now)
     return view.model_copy(update={"level": level.value, "standing": words})
 

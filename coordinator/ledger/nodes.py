@@ -7,20 +7,22 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import Row, Select, func, insert, select
+from sqlalchemy import Row, func, insert, select
 
 from common.catalog import Catalog
 from common.errors import Conflict, Forbidden, Gone, NotFound
 from common.fit import peak_limit
+from common.lanes import Viewer
+from common.levels import Level, level_of
 from common.messages import Heartbeat, HeartbeatAnswer, Holdings, Join, Listen, Measurements, NewHoldings
-from common.nodes import Card, is_own
+from common.nodes import Card, Terms, is_own
 from common.states import GONE, BatchEvent, NodeEvent, NodeState, ShotEvent, ShotState
 from common.views import MemoryView, NodeView, Who
 from coordinator.ledger import trust
 from coordinator.ledger.credible import most_joules
 from coordinator.ledger.discards import discard, images_of
 from coordinator.ledger.endings import end_held
-from coordinator.ledger.fleet import members, served_lanes
+from coordinator.ledger.fleet import members, served_lanes, with_levels
 from coordinator.ledger.heartbeats import answer_heartbeats, answer_listeners
 from coordinator.ledger.identities import as_granted, end_invitations, end_keys, must_be_valid
 from coordinator.ledger.measurements import memory_views, note_trials
@@ -109,6 +111,11 @@ class Nodes:
         with self.transactions.read() as connection:
             return node_views(connection, self.rules.lanes, slow(), horizons, self.transactions.clock())
 
+    def level(self, owner: str, terms: Terms) -> Level:
+        """What a node of an owner has on these terms."""
+        with self.transactions.backlog() as backlog:
+            return level_of(terms, backlog.standings.get(owner))
+
     def readings(self) -> FleetReadings:
         """What metrics tell of all nodes, in the order of their names."""
         with self.transactions.backlog() as backlog:
@@ -160,9 +167,7 @@ class Nodes:
 
     def broker_accounts(self, node_id: str | None = None) -> list[BrokerAccount]:
         """What nodes may take from the broker: one, or all."""
-        facts = nodes.c.lanes, nodes.c.owner, nodes.c.terms
-        columns = nodes.c.id, *facts, nodes.c.vram_class, nodes.c.broker_digest
-        query: Select[Any] = select(*columns).where(nodes.c.broker_digest != "")
+        query = with_levels(nodes).where(nodes.c.broker_digest != "")
         if node_id is not None:
             query = query.where(nodes.c.id == node_id)
         with self.transactions.read() as connection:
@@ -318,7 +323,7 @@ def _test_or_confine(write: Write, rules: Rules, node: Row[Any], who: Who) -> No
 
 
 def _join(write: Write, rules: Rules, join: Join, broker_digest: str) -> JoinedNode:
-    lanes = _served(join, rules)
+    lanes = _served(write, rules, join)
     card = _credible(card_of(join.card.model_dump()))
     facts = {
         "owner": join.owner,
@@ -361,9 +366,10 @@ def _join(write: Write, rules: Rules, join: Join, broker_digest: str) -> JoinedN
     )
 
 
-def _served(join: Join, rules: Rules) -> tuple[str, ...]:
+def _served(write: Write, rules: Rules, join: Join) -> tuple[str, ...]:
     """The lanes whose prompts the node may see. Raises Forbidden if there is none."""
-    lanes = rules.lanes.served(join.lanes, owner=join.owner, terms=join.terms)
+    level = level_of(join.terms, write.backlog.standings.get(join.owner))
+    lanes = rules.lanes.served(join.lanes, Viewer(join.owner, level))
     if join.lanes and not lanes:
         name = join.lanes[0]
         raise Forbidden(

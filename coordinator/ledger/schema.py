@@ -519,6 +519,7 @@ standings = Table(
     must("clean", Integer, "0"),
     must("known", Boolean, "0"),
     must("barred", Text, ""),
+    must("level", String, "probation"),
 )
 
 #: Images of volunteers' nodes that other nodes render again, to be compared (`common.likeness`).

@@ -182,27 +182,27 @@ class Backlog:
             curves=self.curves.copy(),
         )
 
-    def level(self, member: Member, now: float) -> Level:
+    def level(self, member: Member) -> Level:
         """What the owner of a node has earned."""
-        return level_of(member.terms, self.standings.get(member.owner), now)
+        return level_of(member.terms, self.standings.get(member.owner))
 
-    def held_back(self, member: Member, now: float) -> str | None:
+    def held_back(self, member: Member) -> str | None:
         """Why a node gets nothing for what its owner did or has in hand; None if it may get something."""
         if member.terms == "volunteer":
             standing = self.standings.get(member.owner)
             if standing is not None and standing.barred:
                 return "its owner is barred for a false image"
             others = self.leases[member.owner] - (member.id in self.running)
-            if others >= limits_of(self.level(member, now)).leases:
+            if others >= limits_of(self.level(member)).leases:
                 return "its owner is on probation, and another of its nodes has a batch"
         return None
 
-    def may_take(self, member: Member, job: OpenJob, now: float) -> bool:
+    def may_take(self, member: Member, job: OpenJob) -> bool:
         """Whether the farm lets a node render for a job: images of an owner's nodes are verified by the
         farm's own nodes and by those of other proven owners, none of them in its self-test."""
         if job.verifies is None or member.terms != "volunteer":
             return True
-        proven = member.serves and self.level(member, now) is not Level.PROBATION
+        proven = member.serves and self.level(member) is not Level.PROBATION
         return proven and job.verifies != member.owner
 
     def placement(self, work_key: str, card: Card) -> Placement | str:

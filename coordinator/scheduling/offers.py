@@ -65,7 +65,7 @@ def offer(member: Member, lane: str, backlog: Backlog, rates: Money, now: float)
         answer = backlog.placed(member, line)
         if isinstance(answer, str):
             found.refusals[answer] += images
-        elif reason := withheld(member, line, backlog, now):
+        elif reason := withheld(member, line, backlog):
             found.refusals[reason] += images
         else:
             found.lots.add(line.lot)
@@ -79,10 +79,10 @@ def offer(member: Member, lane: str, backlog: Backlog, rates: Money, now: float)
     return found
 
 
-def withheld(member: Member, line: Line, backlog: Backlog, now: float) -> str | None:
+def withheld(member: Member, line: Line, backlog: Backlog) -> str | None:
     """Why a node that could take shots of a line must not, by what its owner has earned; None if it may."""
-    allowed = backlog.may_take(member, backlog.jobs[line.job_id], now)
-    return backlog.held_back(member, now) or (None if allowed else _VERIFYING)
+    allowed = backlog.may_take(member, backlog.jobs[line.job_id])
+    return backlog.held_back(member) or (None if allowed else _VERIFYING)
 
 
 def leaves_to_others(member: Member, line: Line, backlog: Backlog, now: float, batch_s: float) -> bool:

@@ -44,7 +44,7 @@ def next_work(
     without: Set[Lot] = frozenset(),
 ) -> Selection | None:
     """The planner's choice for a node from what waits in a lane, except for some lots."""
-    if backlog.held_back(member, now):
+    if backlog.held_back(member):
         return None
     peers = backlog.peers.of(member.id)
     if peers is None:
@@ -129,7 +129,7 @@ class _Look:
     def _next(self, turns: Sequence[Turn], found: dict[Lot, Option], *, loaded: bool = False) -> list[Option]:
         """What ends in time of the first job of which something does; with `loaded`, something loaded."""
         for turn in turns:
-            if not self.backlog.may_take(self.member, self.backlog.jobs[turn.job_id], self.now):
+            if not self.backlog.may_take(self.member, self.backlog.jobs[turn.job_id]):
                 continue
             some = self._of_job(turn.job_id)
             found |= some

@@ -90,7 +90,7 @@ class _Seating:
     def allowed(self, seats: Sequence[Seat], job: OpenJob) -> tuple[Seat, ...]:
         """Those of the seats that may render for a job."""
         nodes = self.backlog.serving
-        return tuple(seat for seat in seats if self.backlog.may_take(nodes[seat.node_id], job, self.now))
+        return tuple(seat for seat in seats if self.backlog.may_take(nodes[seat.node_id], job))
 
     def _node(self, member: Member) -> tuple[NodeKind, float]:
         known = self._nodes.get(member.id)

@@ -7,29 +7,36 @@ from pathlib import Path
 import pytest
 
 from common.errors import InvalidDocument, NotGranted
-from common.lanes import Lane, Lanes
-from common.nodes import Terms
+from common.lanes import Lane, Lanes, Viewer
+from common.levels import Level
 from common.settings import load_settings
 from coordinator.submission.submit import check_dedication
 
-LANES = Lanes({"open": Lane(privacy="public"), "acme": Lane(privacy="dedicated", owner="acme")})
-NAMES = ("public", "open", "studio", "acme")
+LANES = Lanes(
+    {
+        "open": Lane(privacy="public"),
+        "house": Lane(privacy="internal"),
+        "acme": Lane(privacy="dedicated", owner="acme"),
+    }
+)
+NAMES = ("public", "open", "studio", "house", "acme")
 
 
 @pytest.mark.parametrize(
-    ("owner", "terms", "served"),
+    ("owner", "level", "served"),
     [
-        ("farm", "owned", ("public", "open", "studio")),
-        ("farm", "rented", ("public", "open", "studio")),
-        ("vera", "volunteer", ("public", "open")),
-        ("acme", "volunteer", ("public", "open", "acme")),
-        ("acme", "owned", NAMES),
+        ("farm", Level.OWNED, ("public", "open", "studio", "house")),
+        ("vera", Level.PROBATION, ("public", "open")),
+        ("vera", Level.PROVEN, ("public", "open")),
+        ("vera", Level.TRUSTED, ("public", "open", "studio")),
+        ("acme", Level.PROBATION, ("public", "open", "acme")),
+        ("acme", Level.OWNED, NAMES),
     ],
 )
 def test_a_node_serves_the_lanes_whose_prompts_it_may_see(
-    owner: str, terms: Terms, served: tuple[str, ...]
+    owner: str, level: Level, served: tuple[str, ...]
 ) -> None:
-    assert LANES.served(NAMES, owner=owner, terms=terms) == served
+    assert LANES.served(NAMES, Viewer(owner, level)) == served
 
 
 def test_a_dedicated_lane_takes_jobs_of_its_owner_alone() -> None:
@@ -46,7 +53,7 @@ def test_a_dedicated_lane_takes_jobs_of_its_owner_alone() -> None:
         ("lanes: {a: {privacy: dedicated}}", "a dedicated lane needs `owner`"),
         ("lanes: {a: {owner: bo}}", "`owner` is for dedicated lanes"),
         ("lanes: {a b: {}}", "cannot be the name of a lane"),
-        ("lanes: {a: {privacy: secret}}", "lanes.a.privacy: must be 'public', 'private' or 'dedicated'"),
+        ("lanes: {a: {privacy: secret}}", "lanes.a.privacy: must be 'public', 'private', 'internal' or 'dedicated'"),
         ("prompt_rules: [{name: x, words: [a*b]}]", "may have `*` at its ends only"),
         ("lanes: {a: {prompt_rules: [{name: x}]}}", "lanes.a.prompt_rules[0].words: is missing"),
     ],

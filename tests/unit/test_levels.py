@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from random import Random
 
 import pytest
 
-from common.levels import Level, OwnerStanding, checked_share, is_chosen, level_of, limits_of
+from common.levels import Level, OwnerStanding, checked_share, earned, is_chosen, level_of, limits_of, told
 from common.likeness import Judgement, Opinion, is_repeated, judge
 from tests.demo_hashes import HONEST, SHOTS, demo_hashes
 
@@ -118,9 +119,24 @@ def test_levels_take_images_time_and_the_operators_word(
     clean: int, days: float, known: bool, level: Level
 ) -> None:
     standing = OwnerStanding(since=DAY, images=clean, clean=clean, known=known)
-    assert level_of("volunteer", standing, DAY + days * DAY) is level
-    assert level_of("rented", standing, DAY) is Level.OWNED
+    assert earned(standing, DAY + days * DAY) is level
+    assert earned(replace(standing, barred="noise"), DAY + days * DAY) is Level.PROBATION
     assert limits_of(level).leases >= 1
+
+
+def test_a_node_has_the_level_of_its_owner() -> None:
+    proven = OwnerStanding(since=DAY, level=Level.PROVEN)
+    assert level_of("volunteer", proven) is Level.PROVEN
+    assert level_of("volunteer", None) is Level.PROBATION
+    assert level_of("rented", proven) is Level.OWNED
+
+
+def test_an_owner_reads_what_is_missing_and_what_comes_with_the_next_image() -> None:
+    standing = OwnerStanding(since=0.0, images=25, clean=24)
+    assert told(Level.PROBATION, standing, DAY / 2).startswith("on probation: 4 images at a time, until 20")
+    due = "probation; proven with its next image (24 of 25, 1.5 days)"
+    assert told(Level.PROBATION, standing, 1.5 * DAY) == due
+    assert told(Level.OWNED, None, 9 * DAY) == ""
 
 
 def test_nobody_else_knows_which_images_are_chosen() -> None:

@@ -1,17 +1,30 @@
-"""Lanes decide which nodes see which prompts, at each join and each claim."""
+"""Lanes and levels of owners decide which nodes see which prompts, at each join and each claim."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import pytest
 
 from common.errors import Forbidden, WrongTicket
 from common.lanes import Lane, Lanes
+from common.levels import OwnerStanding
 from common.nodes import Terms
-from tests.contract.ledger.bench import Bench, Holder, placed
+from coordinator.ledger.standings import set_standing
+from coordinator.ledger.verification import bar
+from tests.contract.ledger.bench import START, Bench, Holder, placed
 from tests.ledger_rules import check_ledger
 
-ACME = Lanes({"acme": Lane(privacy="dedicated", owner="acme"), "friends": Lane(privacy="public")})
-ALL = ("public", "friends", "studio", "acme")
+ACME = Lanes(
+    {
+        "acme": Lane(privacy="dedicated", owner="acme"),
+        "friends": Lane(privacy="public"),
+        "house": Lane(privacy="internal"),
+    }
+)
+ALL = ("public", "friends", "studio", "house", "acme")
+#: Good images and days after which an owner whom the operator knows is trusted.
+IMAGES, DAYS_S = 500, 7 * 86_400.0
 
 
 def node(bench: Bench, owner: str, terms: Terms, lanes: tuple[str, ...] = ALL) -> Holder:
@@ -21,7 +34,7 @@ def node(bench: Bench, owner: str, terms: Terms, lanes: tuple[str, ...] = ALL) -
 @pytest.mark.parametrize(
     ("owner", "terms", "sees"),
     [
-        ("farm", "rented", {"public", "friends", "studio"}),
+        ("farm", "rented", {"public", "friends", "studio", "house"}),
         ("vera", "volunteer", {"public", "friends"}),
         ("acme", "volunteer", {"public", "friends", "acme"}),
     ],
@@ -61,9 +74,74 @@ def test_a_lane_that_becomes_private_is_closed_to_nodes_that_have_joined(bench: 
     with pytest.raises(WrongTicket):
         holder.claim(lane="friends")
     said = bench.ledger.explain("vera-volunteer", version="1").sentences
-    assert any("in lane friends, whose prompts are for nodes of the farm only" in each for each in said)
+    assert any("in lane friends, whose prompts are for nodes of the farm and of trusted" in each for each in said)
 
 
 def test_a_node_that_may_see_no_prompt_does_not_join(bench: Bench) -> None:
-    with pytest.raises(Forbidden, match="prompts of lane studio are for nodes of the farm only"):
+    with pytest.raises(Forbidden, match="prompts of lane studio are for nodes of the farm and of trusted"):
         node(bench, "vera", "volunteer", ("studio",))
+
+
+def trusted(bench: Bench, owner: str) -> None:
+    """Let an owner have delivered well for long enough, and the operator know it."""
+    bench.clock.now = START + DAYS_S
+    with bench.ledger.transactions.write() as write:
+        set_standing(write, owner, OwnerStanding(since=START, images=IMAGES, clean=IMAGES - 1, known=True))
+    assert sees(bench, owner) == {"public"}
+    with bench.ledger.transactions.write() as write:
+        standing = write.backlog.standings[owner]
+        set_standing(write, owner, replace(standing, clean=IMAGES))
+
+
+def sees(bench: Bench, owner: str) -> set[str]:
+    """The lanes of the first node of an owner."""
+    return next(set(view.lanes) for view in bench.ledger.nodes.views() if view.owner == owner)
+
+
+def test_trust_opens_private_lanes_to_all_nodes_of_an_owner_at_once(bench: Bench) -> None:
+    bench.restart(lanes=ACME)
+    lanes = ("public", "studio", "house")
+    first, second = (bench.join(name, owner="vera", terms="volunteer", lanes=lanes) for name in ("a", "b"))
+    bench.submit(placed(4), lane="studio")
+    bench.submit(placed(4, first=10), lane="house")
+    said = bench.ledger.explain("a", version="1").sentences
+    assert any("in lane studio, whose prompts are for nodes of the farm and of trusted" in one for one in said)
+
+    trusted(bench, "vera")
+
+    assert sees(bench, "vera") == {"public", "studio"}
+    for holder in (first, second):
+        lease = holder.lease(lane="studio")
+        bench.close(lease, "released")
+        with pytest.raises(WrongTicket):
+            holder.claim(lane="house")
+    check_ledger(bench.ledger)
+    bench.restart()
+    assert first.lease(lane="studio").shots
+    check_ledger(bench.ledger)
+
+
+def test_whoever_loses_trust_loses_the_leases_and_prompts_of_private_lanes(bench: Bench) -> None:
+    bench.submit(placed(4), lane="studio")
+    holder = bench.join("a", owner="vera", terms="volunteer", lanes=("public", "studio"))
+    trusted(bench, "vera")
+    lease = holder.lease(lane="studio")
+
+    with bench.ledger.transactions.write() as write:
+        bar(write, bench.rules, "vera", "an image is false")
+
+    assert holder.beat(lease).order == "stop"
+    assert sees(bench, "vera") == {"public"}
+    bench.ledger.nodes.forgive("a")
+    assert bench.ledger.nodes.views()[0].level == "probation"
+    with pytest.raises(WrongTicket):
+        holder.claim(lane="studio")
+    check_ledger(bench.ledger)
+
+
+def test_a_trusted_owner_joins_with_a_private_lane_alone(bench: Bench) -> None:
+    bench.join("a", owner="vera", terms="volunteer", lanes=("public", "studio"))
+    with pytest.raises(Forbidden):
+        node(bench, "vera", "volunteer", ("studio",))
+    trusted(bench, "vera")
+    assert node(bench, "vera", "volunteer", ("studio",)).joined.lanes == ("studio",)

@@ -185,7 +185,7 @@ def verify_all(bench: Bench, *some: Holder, looks: Any = true_hash) -> None:
 
 def level(bench: Bench, name: str = "vol") -> Level:
     with bench.ledger.transactions.backlog() as backlog:
-        return backlog.level(backlog.known(name), bench.clock.now)
+        return backlog.level(backlog.known(name))
 
 
 def test_noise_bars_the_owner_and_is_replaced_in_every_job(bench: Bench) -> None:
