@@ -136,6 +136,8 @@ class Join(Holdings):
     lanes: Annotated[tuple[Name, ...], Field(max_length=256)] = ("public",)
     #: Whether the farm pays for its electricity and idle time (`owned`, `rented`) or not (`volunteer`).
     terms: Terms = "owned"
+    #: Whether its owner wants no work but that of lanes that promise SFW.
+    sfw_only: bool = False
     versions: Annotated[dict[Short, Short], Field(max_length=256)] = {}
     #: Random name of the joining process, constant during its lifetime.
     process: Short = ""

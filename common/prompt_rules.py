@@ -144,6 +144,8 @@ _SEXUAL = (
 )
 
 
+#: What prompts of a lane that promises SFW must not say.
+EXPLICIT = PromptRule(name="explicit", words=_SEXUAL, remedy="this lane takes no sexual prompts")
 #: What an image of a real person may show only by consent of the person.
 INTIMACY = PromptRule(name="intimacy", words=_SEXUAL)
 

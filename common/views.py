@@ -463,6 +463,8 @@ class NodeView(Message):
     #: `common.levels`: what its owner has earned, and in words what that means; empty for own nodes.
     level: Literal["probation", "proven", "trusted", "owned"] = "owned"
     standing: str = ""
+    #: Whether its owner wants no work but that of lanes that promise SFW.
+    sfw_only: bool = False
     #: Measured seconds per megapixel and forward pass, by model.
     speeds: dict[str, float] = Field(default_factory=dict)
     #: Measured seconds to load a model.

@@ -25,7 +25,7 @@ from common.fit import peak_bytes, plain_shot
 from common.invitations import Invitation
 from common.key_messages import IssuedKey, KeyLimits, KeyView, NewKey, Rotation, SignInLink
 from common.keys import key_digest, new_key
-from common.lanes import Lanes, Viewer
+from common.lanes import Viewer
 from common.manifest.limits import least_images
 from common.manifest.parse import parse_manifest
 from common.messages import (
@@ -181,7 +181,7 @@ class Farm:
             vram_class=node.vram_class,
             queues=tuple(queue_name(lane, node.vram_class) for lane in node.lanes if takes_tickets),
             broker_url=broker_url,
-            note=_ignored(join, node, self.settings.all_lanes),
+            note=_ignored(join, node),
             **self.settings.timing.model_dump(include=_OF_NODES),
             catalog_version=self.farm_catalog.version,
         )
@@ -223,11 +223,12 @@ class Farm:
         if self.keyring.is_open:
             raise Conflict("this farm has no keys, so nodes join without invitations")
         viewer = Viewer(new.owner, self.ledger.nodes.level(new.owner, new.terms))
-        if not self.settings.all_lanes.served(new.lanes, viewer):
-            lane = self.settings.all_lanes.of(new.lanes[0])
+        closed = self.settings.all_lanes.closed(new.lanes, viewer)
+        if len(closed) == len(set(new.lanes)):
+            lane, reason = next(iter(closed.items()))
             raise Invalid(
-                f"the prompts of lane {new.lanes[0]} are for {lane.seen_by}: name another lane, or change "
-                "`lanes` in the settings of the farm"
+                f"lane {lane} is closed to such a node: {reason}. Name another lane, or change `lanes` in "
+                "the settings of the farm"
             )
         invitation = self._invitation(new.name)
         told = f"{new.name or 'any name'}, {new.terms}, of {new.owner}, lanes {', '.join(new.lanes)}"
@@ -618,10 +619,10 @@ def _origin(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc}"
 
 
-def _ignored(join: Join, node: JoinedNode, lanes: Lanes) -> str:
+def _ignored(join: Join, node: JoinedNode) -> str:
     """Lanes of its own whose prompts a node may not see, else what it declares that its invitation denies."""
-    for lane in node.closed_lanes:
-        return f"lane {lane} is not served by this node: its prompts are for {lanes.of(lane).seen_by}"
+    for lane, reason in node.closed_lanes.items():
+        return f"lane {lane} is not served by this node: {reason}"
     told = {name: getattr(join, name) for name in ("owner", "lanes", "terms")}
     others = [
         name

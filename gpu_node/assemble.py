@@ -130,7 +130,15 @@ def assembled(options: NodeOptions, probe: Probe) -> Iterator[Node]:
             rules.look, engine, progress, coordinator, told, node=options.name, farm=options.farm
         )
         trials = _trials(options, probe, context, progress)
-        yield Node(context, join, progress, trials, watch, last_pass_s=options.last_pass_s)
+        yield Node(
+            context,
+            join,
+            progress,
+            trials,
+            watch,
+            sfw_only=lambda: rules.settings.sfw_only,
+            last_pass_s=options.last_pass_s,
+        )
 
 
 def first_run(node: Node, arriving: Arriving, say: Callable[[str], None]) -> FirstRun:

@@ -36,6 +36,8 @@ class OwnerSettings(BaseModel):
     temperature_c: Annotated[float, Field(ge=40, le=110)] | None = None
     #: Minutes that all this must have been over before it works again.
     resume_after_min: Annotated[float, Field(ge=0, le=24 * 60)] = 5.0
+    #: Whether it takes no work but that of lanes that promise SFW.
+    sfw_only: bool = False
     #: Mean power of the card.
     power_watts: Annotated[float, Field(gt=0, le=2000)] | None = None
     #: Of models that are fetched.
@@ -67,6 +69,7 @@ _COMMENTS = {
     "pause_on_battery": "it pauses while the machine runs on its battery",
     "temperature_c": "it pauses while the card is warmer; null: it does not look",
     "resume_after_min": "minutes that all this must have been over before it works again",
+    "sfw_only": "whether it renders for lanes alone that the farm promises to be safe for work",
     "power_watts": "mean power of the card; null: what the card takes",
     "disk_gib": "for models that it fetches; null: as `--model-disk` says",
     "megabit_s": "for uploads and downloads together; null: no limit",

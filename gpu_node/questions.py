@@ -26,15 +26,28 @@ def _parts(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(";") if part.strip())
 
 
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is no number") from None
+
+
+def _yes_or_no(text: str) -> bool:
+    for word, meaning in (("yes", True), ("no", False)):
+        if word.startswith(text.lower()):
+            return meaning
+    raise ValueError(f"{text!r} is neither yes nor no")
+
+
 _HEAT_C, _DISK_GIB = LENT.temperature_c, LENT.disk_gib
 _WHEN = "When may it work? Hours such as 22:00-08:00; sat,sun 00:00-24:00"
-_PROGRAMS = "During which programs is the card yours? Such as Doom.exe; blender"
 _QUESTIONS = (
     _Question("when", _WHEN, _parts, "always", ()),
-    _Question("programs", _PROGRAMS, _parts, "none", ()),
-    _Question("power_watts", "How many watts may it take on average?", float, "no limit", None),
-    _Question("temperature_c", "Above how many °C does it pause?", float, f"{_HEAT_C:g}", _HEAT_C),
-    _Question("disk_gib", "How many GiB of disk may models take?", float, f"{_DISK_GIB:g}", _DISK_GIB),
+    _Question("power_watts", "How many watts may it take on average?", _number, "no limit", None),
+    _Question("temperature_c", "Above how many °C does it pause?", _number, f"{_HEAT_C:g}", _HEAT_C),
+    _Question("disk_gib", "How many GiB of disk may models take?", _number, f"{_DISK_GIB:g}", _DISK_GIB),
+    _Question("sfw_only", "Only work that the farm promises to be safe for work?", _yes_or_no, "no", False),
 )
 
 
@@ -59,5 +72,5 @@ def _answered(
             return OwnerSettings.model_validate({**settings.model_dump(), question.key: value})
         except ValidationError as error:
             say(error.errors()[0]["msg"].removeprefix("Value error, "))
-        except ValueError:
-            say(f"{line!r} is no number")
+        except ValueError as error:
+            say(str(error))

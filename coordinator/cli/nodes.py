@@ -330,6 +330,8 @@ def _remarks(node: NodeView) -> Iterator[str]:
     if node.leaves:
         yield left_to_others(node.leaves)
     yield from map(slowly, node.slow_paths)
+    if node.sfw_only:
+        yield "SFW only"
     if node.standing:
         yield node.standing
 

@@ -115,7 +115,8 @@ def totals_table(report: PlanReport) -> Table:
 
 def readers_words(readers: Readers) -> str:
     """Returns whose nodes may see the prompts, and how many do."""
-    said = f"lane {readers.lane} ({readers.privacy}): seen by {readers.may}"
+    kind = {"sfw": ", SFW", "any": ", any content", None: ""}[readers.content]
+    said = f"lane {readers.lane} ({readers.privacy}{kind}): seen by {readers.may}"
     if readers.nodes is None:
         return said
     volunteers = f", {counted(readers.volunteers, 'volunteer')} among them" if readers.volunteers else ""

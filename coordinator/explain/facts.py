@@ -233,7 +233,7 @@ class NodeSubject:
     lanes: tuple[LaneWork, ...] = ()
     #: Waiting images in lanes that it does not serve.
     other_lanes: Mapping[str, int] = field(default_factory=dict)
-    #: Those of them whose prompts it may not see, to whose nodes may.
+    #: Those of them whose prompts it may not see, with the reason.
     closed_lanes: Mapping[str, str] = field(default_factory=dict)
     #: Memory measurements of cards of its type.
     memory: tuple[MemoryView, ...] = ()

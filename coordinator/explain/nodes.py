@@ -94,8 +94,7 @@ def _other_lanes(subject: NodeSubject) -> Iterator[Answer]:
     for lane, images in sorted(subject.other_lanes.items()):
         wait = "waits" if images == 1 else "wait"
         if lane in subject.closed_lanes:
-            whose = subject.closed_lanes[lane]
-            yield Answer(f"{counted(images, 'image')} {wait} in lane {lane}, whose prompts are for {whose}")
+            yield Answer(f"{counted(images, 'image')} {wait} in lane {lane}: {subject.closed_lanes[lane]}")
             continue
         yield Answer(
             f"{counted(images, 'image')} {wait} in lane {lane}, which it does not serve",

@@ -307,7 +307,7 @@ def _check(connection: Connection, look: Eligibility, *conditions: Any) -> Check
 def _node(connection: Connection, look: Eligibility, name: str, version: str) -> NodeSubject:
     row, member, waiting = look.rows[name], look.fleet[name], look.images_in_lanes()
     served = [lane for lane in row.lanes if lane in member.lanes]
-    viewer = Viewer(member.owner, look.backlog.level(member))
+    viewer = Viewer(member.owner, look.backlog.level(member), row.sfw_only)
     others = {lane: images for lane, images in waiting.items() if lane not in served}
     held = batches.c.node_id == name, batches.c.state == plain(BatchState.LEASED)
     return NodeSubject(
@@ -320,9 +320,5 @@ def _node(connection: Connection, look: Eligibility, name: str, version: str) ->
         memory=tuple(memory_views(connection, card_of(row.card).type)),
         slow_paths=slow_path_views(look.backlog.slow_paths_of(name)),
         other_lanes=others,
-        closed_lanes={
-            lane: look.rules.lanes.of(lane).seen_by
-            for lane in others
-            if not look.rules.lanes.of(lane).admits(viewer)
-        },
+        closed_lanes=look.rules.lanes.closed(others, viewer),
     )

@@ -60,7 +60,7 @@ def served_lanes(row: Row[Any], lanes: Lanes) -> tuple[str, ...]:
 
 def viewer_of(row: Row[Any]) -> Viewer:
     level = Level.OWNED if is_own(row.terms) else Level(row.level or Level.PROBATION)
-    return Viewer(row.owner, level)
+    return Viewer(row.owner, level, row.sfw_only)
 
 
 def _member(row: Row[Any], lanes: Lanes, paces: dict[str, float], loading: dict[str, float]) -> Member:

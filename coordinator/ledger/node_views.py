@@ -83,7 +83,7 @@ def _view(row: Row[Any], member: Member, slow: tuple[SlowPathView, ...], leaves:
     gone = row.state in GONE
     return NodeView(
         **columns_of(row, "id", "owner", "terms", "vram_class", "state", "reason", "decided_by", "batch_id"),
-        **columns_of(row, "doing", "aside", "seen_at"),
+        **columns_of(row, "doing", "aside", "seen_at", "sfw_only"),
         name=row.id,
         lanes=tuple(lane for lane in row.lanes if lane in member.lanes),
         card=row.card["name"],

@@ -323,7 +323,7 @@ def _test_or_confine(write: Write, rules: Rules, node: Row[Any], who: Who) -> No
 
 
 def _join(write: Write, rules: Rules, join: Join, broker_digest: str) -> JoinedNode:
-    lanes = _served(write, rules, join)
+    lanes, closed = _served(write, rules, join)
     card = _credible(card_of(join.card.model_dump()))
     facts = {
         "owner": join.owner,
@@ -333,6 +333,7 @@ def _join(write: Write, rules: Rules, join: Join, broker_digest: str) -> JoinedN
         "vram_class": card.vram_class,
         "lanes": list(join.lanes),
         **_offered(join),
+        "sfw_only": join.sfw_only,
         "versions": join.versions,
         "doing": "",
         "loaded_model": None,
@@ -360,24 +361,29 @@ def _join(write: Write, rules: Rules, join: Join, broker_digest: str) -> JoinedN
         incarnation=incarnation,
         vram_class=card.vram_class,
         lanes=lanes,
-        closed_lanes=tuple(lane for lane in join.lanes if lane not in lanes),
+        closed_lanes=closed,
         owner=join.owner,
         terms=join.terms,
     )
 
 
-def _served(write: Write, rules: Rules, join: Join) -> tuple[str, ...]:
-    """The lanes whose prompts the node may see. Raises Forbidden if there is none."""
+def _served(write: Write, rules: Rules, join: Join) -> tuple[tuple[str, ...], dict[str, str]]:
+    """The lanes whose prompts the node may see, and why not those of the others.
+
+    Raises Forbidden if it may see none.
+    """
     level = level_of(join.terms, write.backlog.standings.get(join.owner))
-    lanes = rules.lanes.served(join.lanes, Viewer(join.owner, level))
+    viewer = Viewer(join.owner, level, join.sfw_only)
+    lanes, closed = rules.lanes.served(join.lanes, viewer), rules.lanes.closed(join.lanes, viewer)
     if join.lanes and not lanes:
         name = join.lanes[0]
+        allows = "its owner may write `sfw_only: false` in owner.yaml, " if join.sfw_only else ""
         raise Forbidden(
-            f"the prompts of lane {name} are for {rules.lanes.of(name).seen_by}, and node {join.name} of "
-            f"{join.owner} ({join.terms}) has no other lane: the operator of the farm may give it one, "
-            "or change `lanes` in the settings"
+            f"lane {name} is closed to node {join.name} of {join.owner} ({join.terms}): {closed[name]}. It has "
+            f"no other lane: {allows}the operator of the farm may give it one, or change `lanes` in the "
+            "settings"
         )
-    return lanes
+    return lanes, closed
 
 
 def _confine_barred(write: Write, join: Join) -> None:

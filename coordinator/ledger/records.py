@@ -6,7 +6,7 @@ since 1970 (UTC).
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
@@ -157,8 +157,8 @@ class JoinedNode:
     incarnation: int
     vram_class: int
     lanes: tuple[str, ...]
-    #: Those that it has as well, but whose prompts it may not see.
-    closed_lanes: tuple[str, ...] = ()
+    #: Those that it has as well, but whose prompts it may not see, with the reason.
+    closed_lanes: Mapping[str, str] = field(default_factory=dict)
     owner: str
     terms: Terms
 

@@ -506,6 +506,7 @@ nodes = Table(
     must("told_idle_joules", Double, "0"),
     #: When this incarnation joined.
     must("joined_at", Double, "0"),
+    must("sfw_only", Boolean, "0"),
     Index("nodes_by_owner", "owner"),
 )
 

@@ -15,7 +15,7 @@ from common.catalog import Catalog
 from common.catalog.licenses import EffectiveLicense
 from common.errors import FarmError, FitsNothing, Invalid, OverBudget
 from common.exports import Export
-from common.lanes import Lanes, Privacy
+from common.lanes import Content, Lanes, Privacy
 from common.manifest.export_sizes import ORIGINAL
 from common.manifest.parse import ParsedManifest
 from common.nodes import Card, is_own
@@ -80,6 +80,8 @@ class Readers(_View):
 
     lane: str
     privacy: Privacy
+    #: What the lane promises of its images; None: nothing.
+    content: Content | None = None
     #: In words.
     may: str
     #: Nodes in service that may take its shots; None: of no running farm.
@@ -196,7 +198,7 @@ def make_plan(
 
 def _readers(name: str, lanes: Lanes) -> Readers:
     lane = lanes.of(name)
-    return Readers(lane=name, privacy=lane.privacy, may=lane.seen_by)
+    return Readers(lane=name, privacy=lane.privacy, content=lane.content, may=lane.seen_by)
 
 
 def with_readers(planned: PlannedManifest, nodes: Iterable[NodeView]) -> PlannedManifest:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 
@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 #: Seconds before a node whose broker refused it joins again, under a new incarnation.
 _REST_S = 2.0
-#: Seconds between looks at the other nodes of the machine.
+#: Seconds between looks at the other nodes of the machine, and at what the owner wants.
 _SHARE_S = 5.0
 #: What the engine does for a batch before there is anything worth finishing.
 _BEFORE_PASSES = ("load", "encode")
@@ -38,6 +38,8 @@ class Node:
     progress: Progress
     trials: Trials
     watch: OwnerWatch
+    #: Whether its owner wants SFW only by now.
+    sfw_only: Callable[[], bool]
     #: Seconds that a running pass may take after `stop`.
     last_pass_s: float
     #: What gets it work now.
@@ -90,7 +92,7 @@ class Node:
         offered = self.context.offers.offer().model_dump()
         self._nodes = self.context.share.nodes
         facts = CardFacts(**asdict(self.context.share.card))
-        self.join = self.join.model_copy(update={**offered, "card": facts})
+        self.join = self.join.model_copy(update={**offered, "card": facts, "sfw_only": self.sfw_only()})
         joined = retry_until(self._stopping, lambda: self.context.coordinator.join(self.join))
         if joined is not None:
             if joined.broker_url:
@@ -152,7 +154,7 @@ class Node:
 
     @contextmanager
     def _sharing(self) -> Iterator[None]:
-        """Join again, with another part of the machine, once nodes came or went and no batch is here."""
+        """Join again once no batch is here and another part of the machine, or other work, is wanted."""
         over = threading.Event()
 
         def watch() -> None:
@@ -166,10 +168,15 @@ class Node:
             over.set()
 
     def _rejoins(self) -> bool:
-        """Whether this node joins again now, since its part of the machine is another, and no batch runs."""
-        if self.progress.batch is not None or self.context.share.nodes == self._nodes:
+        """Whether this node joins again now: it said something else when it joined, and no batch runs."""
+        if self.progress.batch is not None:
             return False
-        log.info("the nodes of this machine are others; rejoining with a new part of its memory")
+        if self.sfw_only() != self.join.sfw_only:
+            log.info("its owner wants %s; rejoining", "SFW only" if self.sfw_only() else "any work")
+        elif self.context.share.nodes != self._nodes:
+            log.info("the nodes of this machine are others; rejoining with a new part of its memory")
+        else:
+            return False
         self._take_no_more()
         return True
 

@@ -6,7 +6,7 @@ import fcntl
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -128,7 +128,8 @@ def test_a_pass_that_outlasts_the_nodes_stop_is_given_up_and_handed_back(
     known = MeasuredRecipes(tmp_path, card, "")
     trials = Trials(worker.context, worker.progress, card, known, budget_s=0.0)
     join, watch = Join(name="n1", card=facts), watch_of(worker, tmp_path)
-    Node(worker.context, join, worker.progress, trials, watch, last_pass_s=0.1).stop()
+    parts = worker.context, join, worker.progress, trials, watch, lambda: False
+    Node(*parts, last_pass_s=0.1).stop()
     thread.join()
 
     assert worker.context.engine.exit_code is not None
@@ -150,6 +151,24 @@ def test_a_node_joins_again_with_its_part_when_another_begins_on_its_machine(
             node._join()
 
     assert [join.card.ram_bytes for join in farm.joins] == [ram_bytes, ram_bytes // 2]
+
+
+def test_a_node_joins_again_when_its_owner_wants_sfw_only(
+    worker: Worker, farm: ScriptedFarm, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("gpu_node.agent.node._SHARE_S", 0.05)
+    monkeypatch.setattr("celery.worker.state.should_stop", None)
+    wishes = [False]
+    neighbours = Neighbours([tmp_path / "nodes"])
+    node = sharing_node(worker, neighbours, tmp_path, lambda: wishes[-1])
+    with neighbours.present():
+        node._join()
+        with node._sharing():
+            wishes.append(True)
+            until(lambda: state.should_stop == 0)
+            node._join()
+
+    assert [join.sfw_only for join in farm.joins] == [False, True]
 
 
 def test_a_node_that_is_never_without_work_joins_again_between_two_batches(
@@ -175,13 +194,16 @@ def test_a_node_that_is_never_without_work_joins_again_between_two_batches(
         assert state.should_stop == 0
 
 
-def sharing_node(worker: Worker, neighbours: Neighbours, home: Path) -> Node:
+def sharing_node(
+    worker: Worker, neighbours: Neighbours, home: Path, sfw_only: Callable[[], bool] = lambda: False
+) -> Node:
     """A node on a card of 8 GB that shares its machine."""
     card = REFERENCE_CARDS[8]
     context = replace(worker.context, share=Share(neighbours, card, 4, fixed_threads=None))
     trials = Trials(context, worker.progress, card, MeasuredRecipes(home, card, ""), budget_s=0.0)
     join = Join(name="n1", card=CardFacts(**asdict(card)))
-    node = Node(context, join, worker.progress, trials, watch_of(worker, home), last_pass_s=1.0)
+    parts = context, join, worker.progress, trials, watch_of(worker, home), sfw_only
+    node = Node(*parts, last_pass_s=1.0)
     # As while it serves; nothing is taken here.
     node._intake = Intake(worker.farm.broker_url, (), "n1")
     return node

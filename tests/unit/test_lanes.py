@@ -39,6 +39,42 @@ def test_a_node_serves_the_lanes_whose_prompts_it_may_see(
     assert LANES.served(NAMES, Viewer(owner, level)) == served
 
 
+CONTENT = Lanes(
+    {
+        "family": Lane(privacy="public", content="sfw"),
+        "wild": Lane(privacy="public", content="any"),
+        "acme": Lane(privacy="dedicated", owner="acme", content="any"),
+    }
+)
+
+
+@pytest.mark.parametrize(
+    ("viewer", "closed"),
+    [
+        (Viewer("vera", Level.PROBATION), {"wild": "may show explicit images, which owners on probation"}),
+        (Viewer("vera", Level.PROVEN), {}),
+        (Viewer("vera", Level.PROVEN, sfw_only=True), {"public": "SFW only", "wild": "SFW only"}),
+        (Viewer("acme", Level.OWNED, sfw_only=True), {"public": "SFW only", "wild": "SFW only"}),
+    ],
+)
+def test_owners_who_want_sfw_only_or_are_new_are_kept_from_other_lanes(
+    viewer: Viewer, closed: dict[str, str]
+) -> None:
+    names = ("public", "family", "wild", *(["acme"] if viewer.owner == "acme" else []))
+    found = CONTENT.closed(names, viewer)
+    assert found.keys() == closed.keys()
+    assert all(said in found[name] for name, said in closed.items())
+    assert CONTENT.served(names, viewer) == tuple(name for name in names if name not in closed)
+
+
+def test_a_lane_that_promises_sfw_takes_no_sexual_prompts() -> None:
+    family, wild = CONTENT.rules_of("family"), CONTENT.rules_of("wild")
+    broken = family.broken("a nude on a sofa")
+    assert broken is not None
+    assert broken.name == "explicit"
+    assert wild.broken("a nude on a sofa") is family.broken("a cat on a sofa") is None
+
+
 def test_a_dedicated_lane_takes_jobs_of_its_owner_alone() -> None:
     check_dedication("acme", LANES, "acme")
     check_dedication("studio", LANES, "bo")
@@ -53,7 +89,11 @@ def test_a_dedicated_lane_takes_jobs_of_its_owner_alone() -> None:
         ("lanes: {a: {privacy: dedicated}}", "a dedicated lane needs `owner`"),
         ("lanes: {a: {owner: bo}}", "`owner` is for dedicated lanes"),
         ("lanes: {a b: {}}", "cannot be the name of a lane"),
-        ("lanes: {a: {privacy: secret}}", "lanes.a.privacy: must be 'public', 'private', 'internal' or 'dedicated'"),
+        ("lanes: {a: {content: nsfw}}", "lanes.a.content: must be 'sfw' or 'any'"),
+        (
+            "lanes: {a: {privacy: secret}}",
+            "lanes.a.privacy: must be 'public', 'private', 'internal' or 'dedicated'",
+        ),
         ("prompt_rules: [{name: x, words: [a*b]}]", "may have `*` at its ends only"),
         ("lanes: {a: {prompt_rules: [{name: x}]}}", "lanes.a.prompt_rules[0].words: is missing"),
     ],

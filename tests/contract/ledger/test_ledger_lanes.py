@@ -74,11 +74,11 @@ def test_a_lane_that_becomes_private_is_closed_to_nodes_that_have_joined(bench: 
     with pytest.raises(WrongTicket):
         holder.claim(lane="friends")
     said = bench.ledger.explain("vera-volunteer", version="1").sentences
-    assert any("in lane friends, whose prompts are for nodes of the farm and of trusted" in each for each in said)
+    assert any("in lane friends: its prompts are for nodes of the farm and of trusted" in each for each in said)
 
 
 def test_a_node_that_may_see_no_prompt_does_not_join(bench: Bench) -> None:
-    with pytest.raises(Forbidden, match="prompts of lane studio are for nodes of the farm and of trusted"):
+    with pytest.raises(Forbidden, match="lane studio is closed to node vera-volunteer .* for nodes of the farm and of"):
         node(bench, "vera", "volunteer", ("studio",))
 
 
@@ -105,7 +105,7 @@ def test_trust_opens_private_lanes_to_all_nodes_of_an_owner_at_once(bench: Bench
     bench.submit(placed(4), lane="studio")
     bench.submit(placed(4, first=10), lane="house")
     said = bench.ledger.explain("a", version="1").sentences
-    assert any("in lane studio, whose prompts are for nodes of the farm and of trusted" in one for one in said)
+    assert any("in lane studio: its prompts are for nodes of the farm and of trusted" in one for one in said)
 
     trusted(bench, "vera")
 
@@ -145,3 +145,49 @@ def test_a_trusted_owner_joins_with_a_private_lane_alone(bench: Bench) -> None:
         node(bench, "vera", "volunteer", ("studio",))
     trusted(bench, "vera")
     assert node(bench, "vera", "volunteer", ("studio",)).joined.lanes == ("studio",)
+
+
+SFW = Lanes(
+    {"family": Lane(privacy="public", content="sfw"), "wild": Lane(privacy="public", content="any")}
+)
+
+
+def test_an_owner_who_wants_sfw_only_gets_work_of_lanes_alone_that_promise_it(bench: Bench) -> None:
+    bench.restart(lanes=SFW)
+    lanes = ("public", "family", "wild")
+    for number, lane in enumerate(lanes):
+        bench.submit(placed(1, first=10 * number), lane=lane)
+    wish = {"owner": "vera", "terms": "volunteer", "lanes": lanes}
+
+    holder = bench.join("a", sfw_only=True, **wish)
+
+    assert holder.joined.lanes == ("family",)
+    (view,) = bench.ledger.nodes.views()
+    assert (view.sfw_only, view.lanes) == (True, ("family",))
+    for lane in ("public", "wild"):
+        with pytest.raises(WrongTicket):
+            holder.claim(lane=lane)
+    lease = holder.lease(lane="family")
+    said = bench.ledger.explain("a", version="1").sentences
+    assert any("in lane public: the owner of the node wants SFW only" in each for each in said)
+    check_ledger(bench.ledger)
+
+    bench.close(lease, "released")
+    assert bench.join("a", **wish).joined.lanes == ("public", "family")
+    check_ledger(bench.ledger)
+    with pytest.raises(Forbidden, match="lane public is closed .* `sfw_only: false` in owner.yaml"):
+        bench.join("b", sfw_only=True, **wish | {"lanes": ("public",)})
+
+
+def test_lanes_that_may_show_explicit_images_open_when_an_owner_is_proven(bench: Bench) -> None:
+    bench.restart(lanes=SFW)
+    bench.submit(placed(1), lane="wild")
+    holder = bench.join("a", owner="vera", terms="volunteer", lanes=("public", "wild"))
+    assert holder.joined.closed_lanes.keys() == {"wild"}
+
+    bench.clock.now = START + DAYS_S
+    with bench.ledger.transactions.write() as write:
+        set_standing(write, "vera", OwnerStanding(since=START, images=20, clean=20))
+
+    assert holder.lease(lane="wild").shots
+    check_ledger(bench.ledger)

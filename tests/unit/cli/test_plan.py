@@ -327,6 +327,11 @@ def test_a_plan_says_whose_nodes_see_its_prompts(
     assert readers_words(readers).endswith(said)
 
 
+def test_a_plan_says_what_its_lane_promises() -> None:
+    readers = Readers(lane="family", privacy="public", content="sfw", may="any node")
+    assert readers_words(readers) == "lane family (public, SFW): seen by any node"
+
+
 def test_a_plan_says_what_licences_allow_and_who_sees_the_prompts(farm: Farm, tmp_path: Path) -> None:
     (tmp_path / "farm.yaml").write_text("lanes: {acme: {privacy: dedicated, owner: acme}}")
     ran = farm("plan", manifest(tmp_path, TURBO + "lane: acme\n"))

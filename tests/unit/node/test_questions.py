@@ -29,16 +29,15 @@ def test_enter_lends_a_card_with_care() -> None:
 
 def test_an_answer_that_is_none_is_asked_again() -> None:
     hours = "22:00-08:00; sat,sun 9:00-24:00"
-    answers = iter(["evenings", hours, "Doom.exe;blender", "a few", "0", "220", "", "30"])
+    answers = iter(["evenings", hours, "a few", "0", "220", "", "30", "maybe", "Y"])
     said: list[str] = []
     settings = ask_owner(lambda _: next(answers), said.append)
 
     assert settings.when == ("22:00-08:00", "sat,sun 9:00-24:00")
-    assert settings.programs == ("Doom.exe", "blender")
-    assert (settings.power_watts, settings.disk_gib) == (220.0, 30.0)
+    assert (settings.power_watts, settings.disk_gib, settings.sfw_only) == (220.0, 30.0, True)
     assert settings.temperature_c == LENT.temperature_c
-    reasons = ["`22:00-08:00`", "no number", "greater than 0"]
-    assert [reason in why for reason, why in zip(reasons, said, strict=True)] == [True] * 3
+    reasons = ["`22:00-08:00`", "no number", "greater than 0", "neither yes nor no"]
+    assert [reason in why for reason, why in zip(reasons, said, strict=True)] == [True] * 4
 
 
 @pytest.mark.parametrize("there", [None, "temperature_c: 70\n"])
