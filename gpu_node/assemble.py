@@ -37,6 +37,7 @@ from gpu_node.cache import ModelCache
 from gpu_node.credentials import Credentials, identity_folder, kept_identity
 from gpu_node.identity import Hashes
 from gpu_node.library import Library
+from gpu_node.local_page import local_page
 from gpu_node.machine import Neighbours, Share
 from gpu_node.measured import MeasuredRecipes
 from gpu_node.owner_rules import OwnerRules
@@ -111,6 +112,7 @@ def assembled(options: NodeOptions, probe: Probe) -> Iterator[Node]:
         announced = Announced(options.farm, is_gateway=bool(options.pin))
         store = parts.enter_context(open_store_client(announced, _bandwidth(allowed), pin=options.pin))
         parts.enter_context(probe.power_limit(allowed.power_watts))
+        parts.enter_context(local_page(options.home, wanted=allowed.page))
         context = NodeContext(
             coordinator=coordinator,
             announced=announced,

@@ -36,6 +36,7 @@ from gpu_node.credentials import Credentials, identity_file, read_identity
 from gpu_node.doctor import Finding, examine
 from gpu_node.identity import Hashes
 from gpu_node.library import Library
+from gpu_node.local_page import page_link
 from gpu_node.options import (
     CardFile,
     Compiles,
@@ -205,11 +206,14 @@ def status_command(
     if status is None:
         raise NotFound(f"no node has run from {folder}: pass the --name or --home of the node")
     runs = is_owned(folder)
+    page = page_link(folder) if runs else None
     if as_json:
-        typer.echo(json.dumps({"runs": runs, **status.model_dump(mode="json")}, indent=2))
+        typer.echo(json.dumps({"runs": runs, "page": page, **status.model_dump(mode="json")}, indent=2))
         return
     for line in status_lines(status, runs=runs):
         out.say(line)
+    if page is not None:
+        out.say(f"its page: {page}")
 
 
 @app.command("rotate", cls=Command)

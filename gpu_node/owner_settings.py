@@ -44,6 +44,8 @@ class OwnerSettings(BaseModel):
     disk_gib: Annotated[float, Field(ge=0)] | None = None
     #: Of uploads and downloads together.
     megabit_s: Annotated[float, Field(ge=4)] | None = None
+    #: Whether the node has a page for its owner, on 127.0.0.1.
+    page: bool = False
 
     @field_validator("when")
     @classmethod
@@ -59,7 +61,11 @@ class OwnerSettings(BaseModel):
 
 #: For a card that a person lends who has not said anything else.
 LENT = OwnerSettings(
-    card_use_percent=_CARD_USE_PERCENT, pause_on_battery=True, temperature_c=_TEMPERATURE_C, disk_gib=60.0
+    card_use_percent=_CARD_USE_PERCENT,
+    pause_on_battery=True,
+    temperature_c=_TEMPERATURE_C,
+    disk_gib=60.0,
+    page=True,
 )
 
 _COMMENTS = {
@@ -73,6 +79,7 @@ _COMMENTS = {
     "power_watts": "mean power of the card; null: what the card takes",
     "disk_gib": "for models that it fetches; null: as `--model-disk` says",
     "megabit_s": "for uploads and downloads together; null: no limit",
+    "page": "whether it has a page on this machine; `farm-node status` has the link",
 }
 
 
@@ -100,7 +107,7 @@ def write_owner_settings(home: Path, settings: OwnerSettings) -> Path:
     file = owner_file(home)
     lines = [
         "# What the owner of this card allows. A running node follows it at once;",
-        "# power, disk and network count from its next start.",
+        "# power, disk, network and page count from its next start.",
     ]
     for name, value in settings.model_dump(mode="json").items():
         lines += [f"# {_COMMENTS[name]}", f"{name}: {json.dumps(value)}"]
