@@ -27,6 +27,8 @@ class OwnerSettings(BaseModel):
 
     #: Periods in which the node works, in local time; none: always.
     when: tuple[str, ...] = ()
+    #: Periods in which electricity is cheap enough for it, besides; none: always.
+    tariff_hours: tuple[str, ...] = ()
     #: Names of programs during which it pauses.
     programs: tuple[Annotated[str, Field(min_length=1, max_length=100)], ...] = ()
     #: It pauses while other programs use so much of the card; None: whatever they use.
@@ -47,7 +49,7 @@ class OwnerSettings(BaseModel):
     #: Whether the node has a page for its owner, on 127.0.0.1.
     page: bool = False
 
-    @field_validator("when")
+    @field_validator("when", "tariff_hours")
     @classmethod
     def _periods(cls, given: tuple[str, ...]) -> tuple[str, ...]:
         for text in given:
@@ -57,6 +59,10 @@ class OwnerSettings(BaseModel):
     @cached_property
     def periods(self) -> tuple[Period, ...]:
         return tuple(map(read_period, self.when))
+
+    @cached_property
+    def cheap_periods(self) -> tuple[Period, ...]:
+        return tuple(map(read_period, self.tariff_hours))
 
 
 #: For a card that a person lends who has not said anything else.
@@ -70,6 +76,7 @@ LENT = OwnerSettings(
 
 _COMMENTS = {
     "when": "hours in which the card is lent, such as `22:00-08:00` or `sat-sun 00:00-24:00`; none: always",
+    "tariff_hours": "hours in which electricity is cheap enough, written as above; none: always",
     "programs": "the node pauses while one of these programs runs, such as `blender`",
     "card_use_percent": "it pauses while other programs use so much of the card; null: it does not look",
     "pause_on_battery": "it pauses while the machine runs on its battery",

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from common.nodes import RESUMES_BY_ITSELF
 from common.units import format_seconds
 from gpu_node.owner_settings import OwnerSettings
-from gpu_node.schedule import DAYS, is_within, next_start
+from gpu_node.schedule import DAYS, is_within, next_within
 
 #: Degrees below the limit at which a hot card counts as cool again.
 _COOLER_C = 5.0
@@ -83,13 +83,21 @@ class PausePolicy:
         return self._hot
 
     def _outside(self) -> PauseReason | None:
-        periods, now = self._settings.periods, self._now()
-        if not periods or is_within(periods, now):
+        settings, now = self._settings, self._now()
+        schedules = {
+            "outside the hours of its owner": settings.periods,
+            "outside the tariff hours of its owner": settings.cheap_periods,
+        }
+        given = {words: periods for words, periods in schedules.items() if periods}
+        words = next((words for words, periods in given.items() if not is_within(periods, now)), None)
+        if words is None:
             return None
-        start = next_start(periods, now)
-        assert start is not None
+        start = next_within([*given.values()], now)
+        if start is None:
+            never = "the hours of its owner are never hours of the tariff"
+            return PauseReason(never, never)
         day = "" if start.date() == now.date() else f"{DAYS[start.weekday()]} "
-        sentence = f"outside the hours of its owner until {day}{start:%H:%M}"
+        sentence = f"{words} until {day}{start:%H:%M}"
         return _reason(sentence, sentence)
 
     def _quiet(self) -> PauseReason | None:

@@ -53,9 +53,13 @@ def is_within(periods: Sequence[Period], now: datetime) -> bool:
     return any(start <= now < start + period.length for period, start in _around(periods, now, (-1, 0)))
 
 
-def next_start(periods: Sequence[Period], now: datetime) -> datetime | None:
-    """When the next of the periods starts; None without any."""
-    return min((start for _, start in _around(periods, now, range(8)) if start > now), default=None)
+def next_within(schedules: Sequence[Sequence[Period]], now: datetime) -> datetime | None:
+    """The next start of a period from which on one of each of the schedules lasts; None: there is none."""
+    starts = {start for periods in schedules for _, start in _around(periods, now, range(8))}
+    return next(
+        (at for at in sorted(starts) if at > now and all(is_within(periods, at) for periods in schedules)),
+        None,
+    )
 
 
 def _around(

@@ -113,6 +113,17 @@ def test_outside_its_hours_a_node_pauses_and_begins_with_them() -> None:
     assert weekly.look() == "outside the hours of its owner until sat 10:00"
 
 
+def test_a_card_is_lent_while_its_hours_and_those_of_the_tariff_last() -> None:
+    machine = Machine(when=["mon-fri 11:00-08:00"], tariff_hours=["23:30-06:00"])
+    assert machine.look() == "outside the tariff hours of its owner until 23:30"
+    assert machine.look(after_min=11 * 60 + 30) == ""
+    assert machine.look(after_min=6 * 60 + 30) == "outside the tariff hours of its owner until 23:30"
+    assert machine.look(after_min=3 * 60) == "outside the hours of its owner until 23:30"
+
+    never = Machine(when=["10:00-14:00"], tariff_hours=["20:00-21:00"])
+    assert never.told(CALM) == never.look() == "the hours of its owner are never hours of the tariff"
+
+
 def test_a_pause_by_hand_ends_by_hand_alone() -> None:
     machine = Machine(programs=["doom"])
     by_hand = CALM._replace(by_hand=True)

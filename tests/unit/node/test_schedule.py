@@ -6,7 +6,7 @@ from datetime import datetime
 
 import pytest
 
-from gpu_node.schedule import is_within, next_start, read_period
+from gpu_node.schedule import is_within, next_within, read_period
 
 #: 5 January 2026 is a Monday.
 MONDAY, FRIDAY, SATURDAY, SUNDAY = 5, 9, 10, 11
@@ -41,10 +41,21 @@ def test_a_period_lasts_from_its_start_to_its_end(
 def test_the_next_start_is_that_of_any_period_within_a_week() -> None:
     periods = [read_period("mon 22:00-23:00"), read_period("sat 10:00-12:00")]
 
-    assert next_start(periods, at(MONDAY, "21:00")) == at(MONDAY, "22:00")
-    assert next_start(periods, at(MONDAY, "22:00")) == at(SATURDAY, "10:00")
-    assert next_start(periods[:1], at(MONDAY, "22:30")) == at(12, "22:00")
-    assert next_start([], at(MONDAY, "21:00")) is None
+    assert next_within([periods], at(MONDAY, "21:00")) == at(MONDAY, "22:00")
+    assert next_within([periods], at(MONDAY, "22:00")) == at(SATURDAY, "10:00")
+    assert next_within([periods[:1]], at(MONDAY, "22:30")) == at(12, "22:00")
+    assert next_within([[]], at(MONDAY, "21:00")) is None
+
+
+def test_schedules_meet_where_a_period_of_each_lasts() -> None:
+    nights, cheap = (
+        [read_period("22:00-08:00")],
+        [read_period("mon-fri 23:30-06:00"), read_period("sat 9:00-12:00")],
+    )
+
+    assert next_within([nights, cheap], at(MONDAY, "12:00")) == at(MONDAY, "23:30")
+    assert next_within([cheap, nights], at(SATURDAY, "07:00")) == at(12, "23:30")
+    assert next_within([nights, [read_period("12:00-13:00")]], at(MONDAY, "12:00")) is None
 
 
 @pytest.mark.parametrize(
