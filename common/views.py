@@ -504,7 +504,7 @@ Who = Literal["operator", "owner"]
 
 
 class NodeWish(Message):
-    """POST /v1/nodes/{id}/drain, pause, resume, quarantine, forgive, vouch."""
+    """POST /v1/nodes/{id}/drain, pause, resume, quarantine, forgive, vouch, disavow."""
 
     #: Reason, shown by `farm nodes` and `farm explain`.
     reason: Annotated[str, Field(max_length=200)] = ""

@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from common.catalog import Catalog
 
 #: What an operator may ask of a node.
-NodeVerb = Literal["drain", "pause", "resume", "quarantine", "forgive", "forget", "vouch"]
+NodeVerb = Literal["drain", "pause", "resume", "quarantine", "forgive", "forget", "vouch", "disavow"]
 
 
 class FarmClient(SyncFarm):

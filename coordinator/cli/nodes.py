@@ -151,6 +151,17 @@ def discard_pictures_command(
         out.say(f"{counted(deleted.images, 'image')} of node {name} deleted; jobs that had them get new ones")
 
 
+@node_app.command("disavow", cls=Command)
+def disavow_command(
+    node: Node, settings: options.SettingsFile = None, as_json: options.AsJson = False
+) -> None:
+    """Undo `farm node vouch`: the owner is trusted no more, and private lanes close to its nodes at once.
+
+    Example: `farm node disavow attic`
+    """
+    _steer(node, "disavow", "", settings, as_json)
+
+
 @node_app.command("forget", cls=Command)
 def forget_command(
     node: Node, settings: options.SettingsFile = None, as_json: options.AsJson = False

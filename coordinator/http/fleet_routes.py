@@ -63,6 +63,13 @@ def vouch(node_id: str, farm: TheFarm, act: TheAct) -> NodeView:
     return farm.node(node_id)
 
 
+@router.post("/{node_id}/disavow", dependencies=[allow("operate")])
+def disavow(node_id: str, farm: TheFarm, act: TheAct) -> NodeView:
+    """Undo `vouch`: the owner is trusted no more, batches of private lanes go back. 409: no volunteer's."""
+    farm.ledger.nodes.disavow(node_id, act=act)
+    return farm.node(node_id)
+
+
 @router.post("/{node_id}/discard-images", dependencies=[allow("operate")])
 def discard_images(node_id: str, wish: Deletion, farm: TheFarm, act: TheAct) -> Deleted:
     """Delete all stored images of the node; each job that has one gets the next generation of its shot."""

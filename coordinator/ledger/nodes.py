@@ -16,7 +16,7 @@ from common.lanes import Viewer
 from common.levels import Level, level_of
 from common.messages import Heartbeat, HeartbeatAnswer, Holdings, Join, Listen, Measurements, NewHoldings
 from common.nodes import Card, Terms, is_own
-from common.states import GONE, BatchEvent, NodeEvent, NodeState, ShotEvent, ShotState
+from common.states import GONE, BatchEvent, BatchState, NodeEvent, NodeState, ShotEvent, ShotState
 from common.views import MemoryView, NodeView, Who
 from coordinator.ledger import trust
 from coordinator.ledger.credible import most_joules
@@ -30,8 +30,8 @@ from coordinator.ledger.node_rows import hear, node_row, record
 from coordinator.ledger.node_views import node_readings, node_views
 from coordinator.ledger.records import Act, BrokerAccount, FleetReadings, JoinedNode
 from coordinator.ledger.rules import Rules
-from coordinator.ledger.schema import attempts, nodes, plain, shots
-from coordinator.ledger.standings import known_standing, set_standing, standings_of
+from coordinator.ledger.schema import attempts, batches, nodes, plain, shots
+from coordinator.ledger.standings import known_standing, set_standing, standings_of, volunteers_of
 from coordinator.ledger.transactions import Transactions, Write
 from coordinator.ledger.transitions import move_node, move_shots
 from coordinator.ledger.trust import doubt_node
@@ -247,11 +247,16 @@ class Nodes:
     def vouch(self, node_id: str, *, act: Act | None = None) -> None:
         """Note that the operator knows the owner of a volunteer's node. Raises Conflict for another node."""
         with self.transactions.write(act) as write:
-            node = node_row(write.connection, node_id)
-            if is_own(node.terms):
-                raise Conflict(f"node {node_id} is {node.terms}: the farm trusts it already")
-            standing = known_standing(write, node.owner)
-            set_standing(write, node.owner, replace(standing, known=True))
+            _know(write, node_id, known=True)
+
+    def disavow(self, node_id: str, *, act: Act | None = None) -> None:
+        """Undo `vouch`, and reclaim batches of lanes that this closes. Raises Conflict for another node."""
+        with self.transactions.write(act) as write:
+            owner, level = _know(write, node_id, known=False)
+            held = batches.c.node_id.in_(volunteers_of(owner)), batches.c.state == plain(BatchState.LEASED)
+            for row in write.connection.execute(select(batches.c.node_id, batches.c.lane).where(*held)).all():
+                if self.rules.lanes.of(row.lane).closed_to(Viewer(owner, level)):
+                    end_held(write, self.rules, row.node_id, BatchEvent.RELEASED)
 
     def discard_images(self, node_id: str, by: str, *, act: Act | None = None) -> int:
         """Delete all stored images of a node, in chunks; jobs get new ones. Returns their number."""
@@ -276,6 +281,15 @@ class Nodes:
             # Should it call again, it is told to join.
             again = {"incarnation": node.incarnation + 1}
             move_node(write, node_id, NodeState(node.state), NodeEvent.FORGOTTEN, **again)
+
+
+def _know(write: Write, node_id: str, *, known: bool) -> tuple[str, Level]:
+    """Note whether the operator knows the owner of a node; returns the owner and its level."""
+    node = node_row(write.connection, node_id)
+    if is_own(node.terms):
+        raise Conflict(f"node {node_id} is {node.terms}: the farm trusts it already")
+    standing = replace(known_standing(write, node.owner), known=known)
+    return node.owner, set_standing(write, node.owner, standing)
 
 
 def _leave(write: Write, rules: Rules, node_id: str) -> None:
@@ -379,8 +393,8 @@ def _served(write: Write, rules: Rules, join: Join) -> tuple[tuple[str, ...], di
         name = join.lanes[0]
         allows = "its owner may write `sfw_only: false` in owner.yaml, " if join.sfw_only else ""
         raise Forbidden(
-            f"lane {name} is closed to node {join.name} of {join.owner} ({join.terms}): {closed[name]}. It has "
-            f"no other lane: {allows}the operator of the farm may give it one, or change `lanes` in the "
+            f"lane {name} is closed to node {join.name} of {join.owner} ({join.terms}): {closed[name]}. It "
+            f"has no other lane: {allows}the operator of the farm may give it one, or change `lanes` in the "
             "settings"
         )
     return lanes, closed

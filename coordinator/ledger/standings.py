@@ -30,8 +30,8 @@ def recall_standings(write: Write) -> None:
     write.changes += [StandingChanged(owner, standing) for owner, standing in found]
 
 
-def set_standing(write: Write, owner: str, standing: OwnerStanding) -> None:
-    """Record what an owner did, with the level that it has earned by now, which opens and closes lanes."""
+def set_standing(write: Write, owner: str, standing: OwnerStanding) -> Level:
+    """Record what an owner did; returns the level that it has earned by now, which opens and closes lanes."""
     before = level_of("volunteer", write.backlog.standings.get(owner))
     standing = replace(standing, level=earned(standing, write.now))
     facts = {name: getattr(standing, name) for name in _FACTS}
@@ -40,6 +40,7 @@ def set_standing(write: Write, owner: str, standing: OwnerStanding) -> None:
     if standing.level is not before:
         for node_id in write.connection.scalars(volunteers_of(owner)):
             write.touch(node_id)
+    return standing.level
 
 
 def known_standing(write: Write, owner: str) -> OwnerStanding:

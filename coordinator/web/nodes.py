@@ -95,13 +95,14 @@ VERBS: dict[str, Verb] = {
     "quarantine": lambda farm, node, reason, act: farm.ledger.nodes.quarantine(node, reason, act=act),
     "forgive": lambda farm, node, reason, act: farm.ledger.nodes.forgive(node, act=act),
     "vouch": lambda farm, node, reason, act: farm.ledger.nodes.vouch(node, act=act),
+    "disavow": lambda farm, node, reason, act: farm.ledger.nodes.disavow(node, act=act),
     "forget": lambda farm, node, reason, act: farm.ledger.nodes.forget(node, act=act),
 }
 
 
 @router.post("/nodes/{node_id}/{verb}")
 def steer(visitor: TheVisitor, node_id: str, verb: str, form: TheForm) -> Response:
-    """Drain, pause, resume, quarantine, forgive or forget a node, or vouch for its owner."""
+    """Drain, pause, resume, quarantine, forgive or forget a node; vouch for its owner, or no longer."""
     if verb not in VERBS:
         raise NotFound("there is no such page")
     if not visitor.may_operate:

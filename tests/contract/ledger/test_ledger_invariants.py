@@ -277,6 +277,7 @@ class Walk:
                 lambda: ledger.nodes.forget(name),
                 lambda: ledger.nodes.remove(name),
                 lambda: ledger.nodes.vouch(name),
+                lambda: ledger.nodes.disavow(name),
                 lambda: self._discard(name),
             ]
             # Else most nodes would be out of service, and nothing more would happen.

@@ -223,6 +223,7 @@ NEEDS: dict[str, Callable[[Stage], Names]] = {
     "POST /v1/nodes/{node_id}/forgive": of_node("quarantine"),
     "POST /v1/nodes/{node_id}/forget": of_left,
     "POST /v1/nodes/{node_id}/vouch": of_volunteer,
+    "POST /v1/nodes/{node_id}/disavow": of_volunteer,
     "POST /v1/keys": of_new_key,
     "POST /v1/claims": of_ticket,
     "POST /v1/batches/{batch_id}/reports": of_upload,

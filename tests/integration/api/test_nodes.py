@@ -81,7 +81,7 @@ def test_a_pause_by_the_node_is_its_owners(operator: httpx.Client, node: Scripte
 
 def test_a_node_governs_no_more_than_its_pause(operator: httpx.Client, node: ScriptedNode):
     path = f"/v1/nodes/{node.joined.node_id}"
-    for verb in ("drain", "quarantine", "forgive", "vouch", "forget"):
+    for verb in ("drain", "quarantine", "forgive", "vouch", "disavow", "forget"):
         refused(node.http.post(f"{path}/{verb}"), 403)
     assert operator.post(f"{path}/quarantine", json={"reason": "odd"}).json()["state"] == "quarantined"
     assert operator.post(f"{path}/forgive").json()["state"] == "ready"

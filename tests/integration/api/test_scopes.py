@@ -61,7 +61,7 @@ NEEDS = {
     "GET /v1/nodes": "read-all + read",
     **{
         f"POST /v1/nodes/{{node_id}}/{verb}": "operate"
-        for verb in ("drain", "quarantine", "forgive", "vouch", "forget", "revoke", "remove")
+        for verb in ("drain", "quarantine", "forgive", "vouch", "disavow", "forget", "revoke", "remove")
     },
     "POST /v1/nodes/{node_id}/discard-images": "operate",
     "POST /v1/invitations": "operate",

@@ -138,6 +138,7 @@ COMMANDS = {
     "node forgive": Case(("node", "forgive", NODE)),
     "node forget": Case(("node", "forget", NODE)),
     "node vouch": Case(("node", "vouch", NODE)),
+    "node disavow": Case(("node", "disavow", NODE)),
     "node discard-pictures": Case(("node", "discard-pictures", NODE, "--yes"), shows=False),
     "node invite": Case(("node", "invite", "--name", NODE, "--owner", "ana", "--lane", "studio")),
     "node revoke": Case(("node", "revoke", NODE)),
