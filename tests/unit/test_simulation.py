@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import pytest
@@ -199,3 +200,25 @@ def test_equal_nodes_share_a_job_that_takes_seconds(image_s: float, load_s: floa
     assert sum(images.values()) == 72
     # They differ by two passes at the most.
     assert abs(images["0"] - images["1"]) <= 2 * 8
+
+
+@pytest.mark.parametrize("fleet", ["a", "aaa"])
+def test_models_and_loras_that_alternate_are_loaded_once_more_at_the_most(fleet: str) -> None:
+    """300 images of three models, each with two LoRAs."""
+    made = backlog({"a": dict.fromkeys("mno", Speed(4.0, 30.0, 4))}, fleet, {})
+    for number, model in enumerate("mno" * 2):
+        lora = f"{model}{number // 3}"
+        work = WorkSample(model, (lora,), 1.0, 1, SHOT._replace(model=model))
+        made.apply(ShotsWaiting({Line("j", lora, 8): 50}, {lora: work}))
+    for node in [made.known(str(number)) for number in range(len(fleet))]:
+        loras = frozenset(f"{model}{number}" for model in "mno" for number in range(2))
+        made.apply(NodesChanged({node.id: replace(node, loras=loras)}))
+
+    loads: Counter[str] = Counter()
+    loaded: dict[str, str] = {}
+    for stint in course(made):
+        loads[stint.model] += loaded.get(stint.node_id) != stint.model
+        loaded[stint.node_id] = stint.model
+    # One load of each is the least.
+    assert loads.keys() == {*"mno"}
+    assert all(number <= 2 for number in loads.values()), loads
