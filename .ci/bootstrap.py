@@ -24,12 +24,13 @@ LOCKS = ROOT / ".ci" / "requirements"
 TORCH = LOCKS / "torch.txt"
 #: Nothing is built, which would fetch build tools that nothing pins; and all that is needed is in the file.
 LOCKED = ("--require-hashes", "--only-binary", ":all:", "--no-deps", "-r")
-BUILDS = ("cpu", "cu126", "cu130", "skip")
-#: Cards older than this run only on the CUDA 12.6 builds, which torch keeps up to 2.14.
-OLDEST_OF_CUDA_13 = (7, 5)
-TORCH_INDEX = "https://download.pytorch.org/whl/"
 #: spandrel declares it for what are no upscalers. Each build of it works with one build of torch.
 UNUSED = "torchvision"
+
+if sys.version_info >= OLDEST:
+    # An older Python could not read it.
+    sys.path.insert(0, str(ROOT))
+    from gpu_node.torch_build import TORCH_INDEX, torch_build
 
 
 def main() -> None:
@@ -90,29 +91,6 @@ def use_new_enough_python() -> None:
             os.execv(found, [found, *sys.argv])
     have = "{}.{}".format(*sys.version_info[:2])
     sys.exit(f"Shotfarm needs Python 3.11 or newer and found {have} only: install a newer one")
-
-
-def torch_build() -> str:
-    """`FARM_TORCH`, else by the oldest card: cu126 for Pascal and Volta, cu130 for newer, cpu for none."""
-    named = os.environ.get("FARM_TORCH")
-    if named:
-        if named not in BUILDS:
-            sys.exit(f"FARM_TORCH={named}: it may be " + ", ".join(BUILDS))
-        return named
-    cards = compute_capabilities()
-    if not cards:
-        return "cpu"
-    return "cu126" if min(cards) < OLDEST_OF_CUDA_13 else "cu130"
-
-
-def compute_capabilities() -> "list[tuple[int, ...]]":
-    """Of every NVIDIA card, such as (6, 1); empty where there is none."""
-    query = ["nvidia-smi", "--query-gpu=compute_cap", "--format=csv,noheader"]
-    try:
-        answer = subprocess.run(query, capture_output=True, text=True, timeout=30, check=True).stdout
-    except (OSError, subprocess.SubprocessError):
-        return []
-    return [tuple(int(part) for part in line.split(".")) for line in answer.split() if "." in line]
 
 
 def fingerprint(build: str, dev: bool) -> str:

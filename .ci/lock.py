@@ -1,4 +1,4 @@
-"""Pin in .ci/requirements, with hashes, whatever the set-up installs. uv does it, itself pinned there.
+"""Pin with hashes whatever is installed, in .ci/requirements, and for nodes in their package. uv does it.
 
 Standard library only. What is pinned stays while pyproject.toml allows it; `--upgrade` takes the newest.
 
@@ -15,18 +15,27 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 LOCKS = ".ci/requirements"
 WIDEST = f"{LOCKS}/dev.txt"
+#: What machines install that join a farm: a part of the package.
+NODE = "gpu_node/requirements/node.txt"
 HEADING = "make lock"
 #: File to what it pins. The first has most, and decides on the versions of the others.
 CONTENTS = {
-    "dev.txt": ["pyproject.toml", "--all-extras", "--group", "build", "--constraint", f"{LOCKS}/torch.txt"],
-    "run.txt": ["pyproject.toml", "--extra=embedded", "--extra=node", "--group", "build"],
-    "coordinator.txt": ["pyproject.toml", "--extra=embedded", "--extra=credentials", "--group", "build"],
-    "build.txt": ["--group", "build"],
-    "helm.txt": ["--group", "helm"],
-    "lock.txt": ["--group", "lock"],
+    WIDEST: ["pyproject.toml", "--all-extras", "--group", "build", "--constraint", f"{LOCKS}/torch.txt"],
+    f"{LOCKS}/run.txt": ["pyproject.toml", "--extra=embedded", "--extra=node", "--group", "build"],
+    f"{LOCKS}/coordinator.txt": [
+        "pyproject.toml",
+        "--extra=embedded",
+        "--extra=credentials",
+        "--group",
+        "build",
+    ],
+    NODE: ["pyproject.toml", "--extra=node"],
+    f"{LOCKS}/build.txt": ["--group", "build"],
+    f"{LOCKS}/helm.txt": ["--group", "helm"],
+    f"{LOCKS}/lock.txt": ["--group", "lock"],
 }
 #: Helm declares a newer Python than it needs.
-PYTHONS = {"helm.txt": "3.12"}
+PYTHONS = {f"{LOCKS}/helm.txt": "3.12"}
 OLDEST = "3.11"
 
 
@@ -42,7 +51,7 @@ def main() -> None:
         pins = ["--require-hashes", "--no-deps", "-r", f"{LOCKS}/lock.txt"]
         run(programs / "python", "-m", "pip", "install", "-q", "--disable-pip-version-check", *pins)
         for name, contents in CONTENTS.items():
-            more = [] if f"{LOCKS}/{name}" == WIDEST else ["--constraint", WIDEST]
+            more = [] if name == WIDEST else ["--constraint", WIDEST]
             compile_lock(programs / "uv", name, [*contents, *more], upgrade)
 
 
@@ -52,7 +61,7 @@ def compile_lock(uv: Path, name: str, contents: "list[str]", upgrade: bool) -> N
         "compile",
         *contents,
         "--output-file",
-        f"{LOCKS}/{name}",
+        name,
         "--config-file",
         f"{LOCKS}/uv.toml",
     ]

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import json
+import shlex
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from typing import NamedTuple
 
 from common.errors import Invalid
 from common.keys import KEY_PREFIX
+
+#: By which the script at `/join` and `farm-node run` are told an invitation.
+INVITATION_VARIABLE = "FARM_INVITATION"
+#: From base64url to base64.
+_STANDARD = str.maketrans("-_", "+/")
 
 
 class Invitation(NamedTuple):
@@ -27,6 +33,42 @@ class Invitation(NamedTuple):
         given = {"farm": self.farm, "name": self.name, "pin": self.pin}
         told = json.dumps({name: value for name, value in given.items() if value})
         return f"{urlsafe_b64encode(told.encode()).decode().rstrip('=')}.{self.secret}"
+
+    @property
+    def shell_line(self) -> str:
+        """What joins a machine with Linux or macOS to the farm; empty where its script could be forged.
+
+        The script arrives as a whole or not at all, and questions are asked in the terminal. The secret is
+        in a variable, because other users of the machine see arguments.
+        """
+        if not self.farm.startswith("https://"):
+            return ""
+        fetched = shlex.join(["curl", *curl_options(self.pin), f"{self.farm}/join"])
+        return f'{INVITATION_VARIABLE}={self.text} sh -c "$({fetched} || echo exit 1)" join'
+
+    @property
+    def powershell_line(self) -> str:
+        """The same for Windows."""
+        if not self.farm.startswith("https://"):
+            return ""
+        words = (*curl_options(self.pin), f"{self.farm}/join.ps1")
+        fetched = " ".join(("curl.exe", *map(powershell_word, words)))
+        return (
+            f"$env:{INVITATION_VARIABLE}='{self.text}'; $script=({fetched}) -join \"`n\"; "
+            "if ($LASTEXITCODE -eq 0) { iex $script }"
+        )
+
+
+def curl_options(pin: str) -> tuple[str, ...]:
+    """Options of curl that fetch from the server with this pin and no other, or by usual certificates."""
+    if not pin:
+        return ("-fsS",)
+    return ("-fsSk", "--pinnedpubkey", f"sha256//{pin.translate(_STANDARD)}=")
+
+
+def powershell_word(text: str) -> str:
+    """A word as it is, for PowerShell."""
+    return "'" + text.replace("'", "''") + "'"
 
 
 def read_invitation(text: str) -> Invitation:

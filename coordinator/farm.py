@@ -19,7 +19,6 @@ from urllib.parse import urlsplit
 from common.access_messages import Admission, EndedAccess, IssuedInvitation, KeyRotation, NewInvitation
 from common.catalog import CatalogEntries
 from common.celeryapp import Publisher
-from common.certificates import pin_for_nodes
 from common.errors import Conflict, Gone, Invalid, NotFound, Unauthorised, Unavailable
 from common.fit import peak_bytes, plain_shot
 from common.invitations import Invitation
@@ -88,6 +87,8 @@ from coordinator.calls.traffic import Traffic
 from coordinator.embeddings import SharedEmbeddings
 from coordinator.explain.wording import misfits
 from coordinator.farm_catalog import FarmCatalog
+from coordinator.joining.address import address_for_nodes
+from coordinator.joining.files import JoinFiles
 from coordinator.keyring import Keyring, offered_key, settings_view
 from coordinator.ledger import Act, JoinedNode, Ledger, Repeatable, Reported, StoredKey
 from coordinator.metrics import FarmCollector
@@ -152,6 +153,8 @@ class Farm:
     webhooks: WebhookSender
     #: Of exports; None: the farm has no certificate.
     signer: Signer | None
+    #: What machines fetch that join.
+    join_files: JoinFiles
     dispatcher: Loop
     look_ahead: LookAhead
     #: What else it does by itself.
@@ -230,19 +233,20 @@ class Farm:
                 f"lane {lane} is closed to such a node: {reason}. Name another lane, or change `lanes` in "
                 "the settings of the farm"
             )
-        invitation = self._invitation(new.name)
+        url, pin = address_for_nodes(self.settings)
+        invitation = Invitation(url, new.name, new_key(), pin)
         told = f"{new.name or 'any name'}, {new.terms}, of {new.owner}, lanes {', '.join(new.lanes)}"
         act = act._replace(subject=new.name or "", detail=told)
         self.ledger.identities.invite(new, NodeKey.of_secret(invitation.secret).public, act=act)
         expires_at = time.time() + new.valid_s
         told_again = new.model_dump(exclude={"valid_s"})
-        return IssuedInvitation(text=invitation.text, expires_at=expires_at, **told_again)
-
-    def _invitation(self, name: str | None) -> Invitation:
-        """To the gateway if there is one. Raises Invalid where its certificate cannot be read."""
-        if not self.settings.gateway.listen:
-            return Invitation(self.settings.api_url, name, new_key())
-        return Invitation(self.settings.gateway_url, name, new_key(), pin_for_nodes(self.settings))
+        return IssuedInvitation(
+            text=invitation.text,
+            shell_line=invitation.shell_line,
+            powershell_line=invitation.powershell_line,
+            expires_at=expires_at,
+            **told_again,
+        )
 
     def revoke_node(self, node_id: str, reason: str, act: Act, *, remove: bool) -> EndedAccess:
         """Raises as `Nodes.revoke` does."""

@@ -52,6 +52,7 @@ from coordinator.farm_catalog import FarmCatalog
 from coordinator.http.app import make_app
 from coordinator.http.server import WebServer
 from coordinator.http.standby import stand_by
+from coordinator.joining.files import JoinFiles
 from coordinator.keyring import Keyring, configured
 from coordinator.ledger import Act, Candidate, Lead, Ledger, Replaced, Rules, migrate, open_engine
 from coordinator.metrics import FarmCollector
@@ -150,6 +151,7 @@ def build_farm(settings: Settings, lead: Lead) -> Farm:
         embeddings=_embeddings(ledger, store, farm_catalog, traffic, settings),
         forecasts=BriefForecasts(ledger, settings),
         webhooks=_webhooks(ledger, threads.events, traffic, settings),
+        join_files=JoinFiles(settings),
         metrics=_metrics(ledger, publisher, traffic, settings),
         dispatcher=dispatching,
         look_ahead=_look_ahead(ledger, claims, dispatching, timing),

@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-import re
 import signal
-import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -28,6 +26,7 @@ from common.settings import Settings, load_settings
 from common.terminal import LogFormatter, err, out
 from common.transfers import transfer
 from common.units import GIB
+from gpu_node import service
 from gpu_node.agent.coordinator_client import Coordinator
 from gpu_node.agent.node import Node
 from gpu_node.assemble import NodeOptions, assembled, first_run, is_owned, node_key, owned
@@ -56,11 +55,15 @@ from gpu_node.options import (
     Threads,
     WhoPays,
     Yes,
+    host_name,
+    joined_name,
+    node_home,
 )
 from gpu_node.owner_settings import LENT, owner_file, read_owner_settings, write_owner_settings
 from gpu_node.probe import find_probe
 from gpu_node.questions import ask_owner
 from gpu_node.readings import hand_file
+from gpu_node.service_commands import given_options, restarted, service_app, start_service, wants_service
 from gpu_node.status import read_status, status_lines
 
 _AT_ONCE = 130
@@ -73,6 +76,7 @@ app = command_line(
     "farm-node",
     about="Run the GPU of this machine as a node of a farm: take work, render it and upload the images.",
 )
+app.add_typer(service_app, name="service")
 
 
 class _Place(NamedTuple):
@@ -87,6 +91,7 @@ class _Place(NamedTuple):
 
 @app.command("run", cls=Command)
 def run_command(
+    context: typer.Context,
     farm: Farm = None,
     invite: Invite = None,
     key: Key = None,
@@ -112,7 +117,8 @@ def run_command(
     At its first start a node needs an invitation, or the node key of the farm. It then has a key of its own
     in its --home, and the options may stay as they are. With an invitation, it asks five questions about when
     the card is lent, and writes the answers to `owner.yaml` there. It then renders known images, fetches the
-    smallest model of the farm, and says how many images the card would render in an hour.
+    smallest model of the farm, says how many images the card would render in an hour, and asks whether it
+    should run as a service.
 
     The first Ctrl-C finishes the running pass and returns the rest of the batch to the farm; the second
     also returns the running pass. If the farm does not answer, the node keeps trying to connect.
@@ -122,7 +128,9 @@ def run_command(
     """
     settings = load_settings()
     place = _place(farm, invite, name, home, settings)
-    _ask_owner(place.home, asks=invite is not None, yes=yes)
+    if invite is not None and restarted(place.name):
+        return
+    asked = _ask_owner(place.home, asks=invite is not None, yes=yes)
     probe = find_probe(card, gpu)
     options = NodeOptions(
         name=place.name,
@@ -147,8 +155,12 @@ def run_command(
     with assembled(options, probe) as node:
         if invite is not None and options.measure_s > 0:
             first_run(node, transfer, out.say).run()
-        _stop_on_signals(node)
-        node.run()
+        becomes_service = asked and wants_service()
+        if not becomes_service:
+            _stop_on_signals(node)
+            node.run()
+    if becomes_service:
+        start_service(place.name, given_options(context), settings)
 
 
 @app.command("pause", cls=Command)
@@ -201,7 +213,8 @@ def status_command(
 
     Example: `farm-node status`
     """
-    folder = _home(home, name or _host_name(), load_settings())
+    settings = load_settings()
+    folder = node_home(home, name or joined_name(settings), settings)
     status = read_status(folder)
     if status is None:
         raise NotFound(f"no node has run from {folder}: pass the --name or --home of the node")
@@ -229,16 +242,18 @@ def rotate_command(farm: Farm = None, name: NodeName = None, home: Home = None) 
 
 @app.command("leave", cls=Command)
 def leave_command(farm: Farm = None, name: NodeName = None, home: Home = None) -> None:
-    """Take the node off the farm for good, and delete its key; without a connection, too.
+    """Take the node off the farm for good, and delete its key and service; without a connection, too.
 
-    Stop the node first. To join again it needs a new invitation, or the node key of the farm.
+    Stop the node first, unless it is a service. To join again it needs a new invitation, or the node key of
+    the farm.
 
     Example: `farm-node leave`
     """
     settings = load_settings()
-    folder = _home(home, name or _host_name(), settings)
+    folder = node_home(home, name or joined_name(settings), settings)
     if not identity_file(folder).exists():
         raise NotFound(f"no node has joined from {folder}: pass the --name or --home of the node")
+    service.remove(name or joined_name(settings))
     with owned(folder, f"the node of {folder} runs: stop it first"):
         told = "the farm knows"
         try:
@@ -274,7 +289,7 @@ def doctor_command(
     Examples: `farm-node doctor --models ~/models` · `farm-node doctor --card gtx-1070.yaml --json`
     """
     settings = load_settings()
-    folder = _home(home, name or _host_name(), settings)
+    folder = node_home(home, name or joined_name(settings), settings)
     joined = read_identity(folder)
     shipped, here = load_catalog().models, load_catalog(settings.catalog_files).models
     own = [name for name, model in here.items() if shipped.get(name) != model]
@@ -307,7 +322,8 @@ def _as_node(
     farm: str | None, name: str | None, home: Path | None
 ) -> Iterator[tuple[Coordinator, str, Path]]:
     """Calls of the node at home there, its name and the folder. Raises NotFound where none has joined."""
-    folder = _home(home, name or _host_name(), load_settings())
+    settings = load_settings()
+    folder = node_home(home, name or joined_name(settings), settings)
     identity = read_identity(folder)
     if identity is None:
         raise NotFound(f"no node has joined from {folder}: pass the --name or --home of the node")
@@ -322,8 +338,10 @@ def _place(
     farm: str | None, invite: Invitation | None, name: str | None, home: Path | None, settings: Settings
 ) -> _Place:
     """Raises Invalid where no farm is given and none was joined."""
-    name = name or (invite.name if invite is not None else None) or _host_name()
-    folder = _home(home, name, settings)
+    named = name or (invite.name if invite is not None else None)
+    # Whoever names a farm means another node than one that has joined already.
+    name = named or (joined_name(settings) if farm is None and invite is None else host_name())
+    folder = node_home(home, name, settings)
     joined = read_identity(folder)
     url = (
         farm or (invite.farm if invite is not None else None) or (joined.farm if joined is not None else None)
@@ -354,16 +372,20 @@ def _served(settings: Settings, coordinator: Coordinator | None) -> tuple[Catalo
     return load_catalog(settings.catalog_files), {}
 
 
-def _ask_owner(home: Path, *, asks: bool, yes: bool) -> None:
-    """Have settings of the owner, unless there are some: by questions in a terminal, or those of Enter."""
+def _ask_owner(home: Path, *, asks: bool, yes: bool) -> bool:
+    """Have settings of the owner, unless there are some: by questions in a terminal, or those of Enter.
+
+    Returns whether questions were asked.
+    """
     if owner_file(home).exists() or not (yes or (asks and sys.stdin.isatty())):
-        return
+        return False
     try:
         allowed = LENT if yes else ask_owner(input, lambda why: err.say(why, style="yellow"))
     except EOFError:
         raise Invalid("the questions were not answered: run it again, or pass --yes") from None
     file = write_owner_settings(home, allowed)
     err.say(f"wrote {file}: edit it at any time", style="dim")
+    return not yes
 
 
 def _cache(folder: Path | None, disk_gib: float | None, settings: Settings, home: Path) -> ModelCache:
@@ -375,15 +397,6 @@ def _cache(folder: Path | None, disk_gib: float | None, settings: Settings, home
 
 def _folders(models: list[Path] | None, settings: Settings) -> tuple[Path, ...]:
     return (*(models or ()), *settings.model_folders)
-
-
-def _home(home: Path | None, name: str, settings: Settings) -> Path:
-    return (home or settings.home / "nodes" / name).absolute()
-
-
-def _host_name() -> str:
-    """This host's name in the letters that node names have."""
-    return re.sub(r"[^A-Za-z0-9._-]", "-", socket.gethostname()).lstrip("._-")[:63] or "node"
 
 
 def _log_to_terminal() -> None:

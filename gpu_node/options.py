@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import socket
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -11,10 +13,11 @@ import typer
 from pydantic import TypeAdapter, ValidationError
 
 from common.errors import Invalid
-from common.invitations import Invitation, read_invitation
+from common.invitations import INVITATION_VARIABLE, Invitation, read_invitation
 from common.keys import read_key
 from common.messages import Name
 from common.nodes import LAST_PASS_S, Terms
+from common.settings import Settings
 
 _NAME: TypeAdapter[str] = TypeAdapter(Name)
 
@@ -47,6 +50,22 @@ def _invitation_text(given: str) -> str:
     return given
 
 
+def node_home(home: Path | None, name: str, settings: Settings) -> Path:
+    """The data folder of a node."""
+    return (home or settings.home / "nodes" / name).absolute()
+
+
+def joined_name(settings: Settings) -> str:
+    """The name of the only node that has joined from here; of none or several, the name of the host."""
+    joined = [file.parents[1].name for file in (settings.home / "nodes").glob("*/credentials/identity")]
+    return joined[0] if len(joined) == 1 else host_name()
+
+
+def host_name() -> str:
+    """This host's name in the letters that node names have."""
+    return re.sub(r"[^A-Za-z0-9._-]", "-", socket.gethostname()).lstrip("._-")[:63] or "node"
+
+
 Farm = Annotated[
     str | None,
     typer.Option(
@@ -62,8 +81,11 @@ Invite = Annotated[
         "--invite",
         metavar="LINE|FILE|-",
         parser=invitation,
+        envvar=INVITATION_VARIABLE,
+        show_envvar=False,
         help="Invitation that `farm node invite` printed, needed until the node has joined. Other users "
-        "of the machine see LINE among its processes, but not a FILE, or - for the standard input.",
+        "of the machine see LINE among its processes, but not a FILE, - for the standard input, or the "
+        "variable FARM_INVITATION.",
     ),
 ]
 Moved = Annotated[
@@ -119,7 +141,8 @@ NodeName = Annotated[
         "--name",
         metavar="NAME",
         parser=name,
-        help="Name of the node. Default: that of the invitation, or the host name.",
+        help="Name of the node. Default: that of the invitation, or of the only node that has joined from "
+        "here, or the host name.",
     ),
 ]
 Home = Annotated[

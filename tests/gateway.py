@@ -20,6 +20,7 @@ from common.settings import Gateway
 from coordinator.gateway.app import GatewayApp
 from coordinator.gateway.limits import CallLimits, Places
 from coordinator.gateway.server import GatewayServer, tls_context
+from coordinator.joining.files import JoinFiles
 from gpu_node.agent.announced import Announced
 from gpu_node.agent.coordinator_client import Coordinator
 from gpu_node.agent.deliver import open_store_client
@@ -55,7 +56,7 @@ def running_gateway(
     port = listener.getsockname()[1]
     gateway = Gateway(listen="127.0.0.1", port=port)
     with running_farm(folder, broker_url, gateway=gateway) as farm:
-        app = GatewayApp(farm.url, limits=limits, clock=clock)
+        app = GatewayApp(farm.url, JoinFiles(farm.settings), limits=limits, clock=clock)
         server = GatewayServer(app, listener, tls_context(farm.settings), Places(limits))
         thread = threading.Thread(target=lambda: asyncio.run(server.serve()), name="gateway")
         thread.start()

@@ -1,4 +1,4 @@
-"""What .ci/requirements pins."""
+"""What .ci/requirements pins, and what machines install that join a farm."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / ".ci" / "requirements"
+#: Instead of those of the first folder.
+ELSEWHERE = {"node.txt": ROOT / "gpu_node" / "requirements" / "node.txt"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +40,9 @@ class Pin:
 
 def lines(file: str) -> list[str]:
     """Lines without comments, continued ones joined."""
-    text = "\n".join(line for line in (FOLDER / file).read_text().splitlines() if "#" not in line)
+    text = "\n".join(
+        line for line in ELSEWHERE.get(file, FOLDER / file).read_text().splitlines() if "#" not in line
+    )
     return [line for line in text.replace("\\\n", " ").splitlines() if line.strip()]
 
 

@@ -14,6 +14,7 @@ from common.commandline import Command, CommandGroup
 from common.errors import Invalid
 from common.key_messages import lane_name, node_name
 from common.nodes import Terms
+from common.terminal import styled_lines
 from common.units import counted
 from common.views import NodeView
 from coordinator.cli import options
@@ -21,6 +22,7 @@ from coordinator.cli.connection import connect
 from coordinator.cli.names import the_node
 from coordinator.cli.options import duration, parsed
 from coordinator.cli.pictures import acting_person, must_agree
+from coordinator.cli.qr import QR_STYLE, qr_lines
 from coordinator.cli.show import err, out, print_json, print_list, table
 from coordinator.client import NodeVerb
 from coordinator.explain.fleet import node_facts
@@ -226,12 +228,16 @@ def invite_command(
     uses: Annotated[
         int, typer.Option("--uses", metavar="N", min=1, max=1000, help="How many nodes may join by it.")
     ] = 1,
+    qr: Annotated[
+        bool, typer.Option("--qr", help="Also show the invitation as a QR code, for the camera of a phone.")
+    ] = False,
     settings: options.SettingsFile = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Print an invitation, this once: a line with which the owner of a card starts a node.
+    """Print an invitation, this once: lines of which the owner of a card pastes one to start a node.
 
-    The node has the owner, lanes and terms of the invitation, whatever it says itself.
+    The node has the owner, lanes and terms of the invitation, whatever it says itself. The standard output
+    has the invitation alone, for `farm-node run --invite`.
 
     Example: `farm node invite --name attic --owner ana --lane public --ttl 1h`
     """
@@ -254,18 +260,31 @@ def invite_command(
     if as_json:
         print_json(issued)
     else:
-        _show_invitation(issued)
+        _show_invitation(issued, qr=qr)
 
 
-def _show_invitation(issued: IssuedInvitation) -> None:
+def _show_invitation(issued: IssuedInvitation, *, qr: bool) -> None:
     lanes = f"lane {', '.join(issued.lanes)}"
     whose = f"{issued.name or 'a node'} of {issued.owner}, {issued.terms}, {lanes}"
     often = "once" if issued.uses == 1 else f"{issued.uses} times"
     err.say(f"for {whose}; valid {often} until {datetime.fromtimestamp(issued.expires_at):%Y-%m-%d %H:%M}")
-    err.say(
-        "its owner runs `farm-node run --invite` with this line, which is not shown again:", style="yellow"
-    )
-    out.print(issued.text)
+    if issued.shell_line:
+        err.say(
+            "its owner pastes one of these lines into a terminal; they are not shown again", style="yellow"
+        )
+        for system, line in (("Linux, macOS", issued.shell_line), ("PowerShell", issued.powershell_line)):
+            err.say((f"{system}:", "bold"))
+            err.say(line)
+        err.say("the invitation alone, for `farm-node run --invite`:")
+    else:
+        err.say(
+            "its owner runs `farm-node run --invite` with this line, which is not shown again; a farm that "
+            "nodes reach by `https://` also has a line that installs it:",
+            style="yellow",
+        )
+    out.say(issued.text)
+    if qr:
+        err.print(styled_lines(qr_lines(issued.text), style=QR_STYLE), soft_wrap=True)
 
 
 @node_app.command("revoke", cls=Command)

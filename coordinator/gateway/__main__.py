@@ -12,6 +12,7 @@ from common.terminal import exit_on_error, log_to_stderr
 from coordinator.gateway.app import GatewayApp
 from coordinator.gateway.limits import CallLimits, Places
 from coordinator.gateway.server import GatewayServer, open_many_files, tls_context
+from coordinator.joining.files import JoinFiles
 
 _BACKLOG = 1024
 
@@ -31,7 +32,8 @@ def run(settings: Settings, limits: CallLimits) -> None:
             f"cannot listen on {gateway.listen}:{gateway.port} ({error.strerror}): "
             "set `gateway.listen` and `gateway.port` to a free address"
         ) from error
-    app = GatewayApp(gateway.farm or settings.api_url, limits=limits, behind_proxy=context is None)
+    farm, files = gateway.farm or settings.api_url, JoinFiles(settings)
+    app = GatewayApp(farm, files, limits=limits, behind_proxy=context is None)
     asyncio.run(GatewayServer(app, listener, context, Places(limits)).serve())
 
 

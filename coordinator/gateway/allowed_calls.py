@@ -27,12 +27,14 @@ class AllowedCall:
     is_open: bool = False
     #: Whether it leads to the store.
     relays: bool = False
+    #: Whether the gateway itself answers it, with a file for machines that join.
+    joins: bool = False
 
 
-def _call(call: str, most: int = _MESSAGE, *, is_open: bool = False) -> AllowedCall:
+def _call(call: str, most: int = _MESSAGE, *, is_open: bool = False, joins: bool = False) -> AllowedCall:
     method, path = call.split()
     pattern = re.escape(path).replace(r"\{\}", _WORD).encode()
-    return AllowedCall(method, re.compile(pattern), most, is_open)
+    return AllowedCall(method, re.compile(pattern), most, is_open or joins, joins=joins)
 
 
 def _relay(method: str, most: int) -> AllowedCall:
@@ -41,6 +43,9 @@ def _relay(method: str, most: int) -> AllowedCall:
 
 ALLOWED_CALLS: Final = (
     _call("GET /healthz", 0, is_open=True),
+    _call("GET /join", 0, joins=True),
+    _call("GET /join.ps1", 0, joins=True),
+    _call("GET /join/{}", 0, joins=True),
     _call("POST /v1/access/challenges", 0, is_open=True),
     _call("POST /v1/access", is_open=True),
     _call("GET /v1/addresses", 0),

@@ -24,6 +24,7 @@ from coordinator.gateway.admission import Admissions
 from coordinator.gateway.allowed_calls import AllowedCall, allowed_call
 from coordinator.gateway.limits import AtOnce, CallLimits, Rates, network_of
 from coordinator.gateway.upstream import Connection, Header, Upstream
+from coordinator.joining.files import JoinFiles
 
 log = logging.getLogger(__name__)
 
@@ -63,12 +64,13 @@ class _Call:
 class GatewayApp:
     """The ASGI application of the gateway to the coordinator at `farm`.
 
-    `behind_proxy`: callers are those that a proxy before it names.
+    It hands out `join_files` itself. `behind_proxy`: callers are those that a proxy before it names.
     """
 
     def __init__(
         self,
         farm: str,
+        join_files: JoinFiles,
         *,
         limits: CallLimits | None = None,
         behind_proxy: bool = False,
@@ -76,12 +78,14 @@ class GatewayApp:
     ) -> None:
         limits = limits or CallLimits()
         self._farm = Upstream(farm, "coordinator")
+        self._join_files = join_files
         self._stores: dict[str, Upstream] = {}
         self._behind_proxy = behind_proxy
         self._clock = clock
         refusals = Rates(limits.refusals, 60.0, "access tokens of this address are not valid")
         self._admissions = Admissions(self._farm, refusals)
         self._open_calls = Rates(limits.open_calls, 60.0, "calls from this address")
+        self._programs = Rates(limits.programs, 60.0, "downloads by this address")
         self._calls = Rates(limits.calls, 10.0, "calls of this node")
         self._at_once = AtOnce(limits.calls_at_once)
 
@@ -122,7 +126,7 @@ class GatewayApp:
         now = self._clock()
         if call.allowed.is_open:
             self._open_calls.take(call.network, now)
-            await self._to_farm(call, send)
+            await (self._to_join(call, now, send) if call.allowed.joins else self._to_farm(call, send))
             return
         fresh_s = _FRESH_TO_STORE_S if call.allowed.relays else _FRESH_S
         authorization = call.headers.get("authorization", "")
@@ -130,6 +134,18 @@ class GatewayApp:
         self._calls.take(caller.node, now)
         with self._at_once.call(caller.node):
             await (self._to_store(call, caller, send) if call.allowed.relays else self._to_farm(call, send))
+
+    async def _to_join(self, call: _Call, now: float, send: Send) -> None:
+        """Answer here: whatever strangers fetch takes no time of the coordinator."""
+        path = call.scope["path"]
+        if path.startswith("/join/"):
+            self._programs.take(call.network, now)
+        file = await asyncio.to_thread(self._join_files.get, path)
+        headers = [(name.encode(), value.encode()) for name, value in file.headers.items()]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        for piece in file.pieces:
+            await _given(send, piece, more=True)
+        await _given(send, b"", more=False)
 
     async def _to_farm(self, call: _Call, send: Send) -> None:
         target = _target(call.scope["raw_path"], call.scope["query_string"])

@@ -23,6 +23,8 @@ class CallLimits:
     connections_of_address: int = 256
     #: Calls without an access token, such as proofs, of one address in a minute.
     open_calls: float = 120.0
+    #: Downloads of the program of a node by one address in a minute.
+    programs: float = 6.0
     #: Refused access tokens of one address in a minute.
     refusals: float = 30.0
     #: Calls of one node in ten seconds, and at once.

@@ -1,13 +1,18 @@
-"""A card at somebody's home: behind a router, with one outbound port and no inbound one."""
+"""A card at somebody's home: behind a router, with one outbound port and no inbound one.
+
+Its owner pastes the line of an invitation. The packages of a node are those of this Python (FARM_PACKAGES).
+"""
 
 from __future__ import annotations
 
 import os
 import re
 import shutil
+import signal
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -20,10 +25,9 @@ from gpu_node.owner_settings import OwnerSettings, write_owner_settings
 from tests.e2e.conftest import CARDS, furnish
 from tests.e2e.farmhouse import Farmhouse
 from tests.e2e.machines import IP, NEEDS_ROOT, machine_behind_nat
-from tests.programs import program
+from tests.programs import own_environment
 
 pytestmark = [pytest.mark.slow, NEEDS_ROOT]
-_NODE = program("farm-node")
 #: Of this test alone; the router lets it through.
 PORT = 8443 + os.getpid() % 500
 
@@ -35,9 +39,16 @@ class Home:
         self._enter = [IP, "netns", "exec", machine]
         self.folder = folder
         folder.mkdir()
+        self._environment = {
+            **{name: value for name, value in own_environment().items() if name != "PYTHONPATH"},
+            "HOME": str(folder),
+            "FARM_PYTHON": sys.executable,
+            "FARM_PACKAGES": "present",
+        }
 
     def run(self, *arguments: str) -> str:
-        command = [*self._enter, _NODE, *arguments, "--name", "attic"]
+        """`farm-node`, as the line has installed it."""
+        command = [*self._enter, self._data / "farm-node", *arguments, "--name", "attic"]
         return subprocess.run(command, cwd=self.folder, check=True, capture_output=True, text=True).stdout
 
     def names_a_game(self) -> None:
@@ -46,13 +57,19 @@ class Home:
         assert sleep is not None
         shutil.copy(sleep, self._game)
         rules = OwnerSettings(programs=(self._game.name,), resume_after_min=1 / 60)
-        write_owner_settings(self.folder / ".farm" / "nodes" / "attic", rules)
+        write_owner_settings(self._data / "nodes" / "attic", rules)
 
     @contextmanager
     def playing(self) -> Iterator[None]:
         with subprocess.Popen([*self._enter, str(self._game), "600"]) as game:
-            yield
-            game.kill()
+            try:
+                yield
+            finally:
+                game.kill()
+
+    @property
+    def _data(self) -> Path:
+        return self.folder / ".local" / "share" / "shotfarm"
 
     @property
     def _game(self) -> Path:
@@ -63,15 +80,24 @@ class Home:
         return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
     @contextmanager
-    def node(self, invitation: str) -> Iterator[subprocess.Popen[bytes]]:
-        card = str(CARDS / "rtx-4090.yaml")
-        command = [*self._enter, _NODE, "run", "--invite", invitation, "--card", card, "--measure", "30"]
+    def node(self, line: str) -> Iterator[subprocess.Popen[bytes]]:
+        """What runs when this line is pasted into a shell, for a card that the processor stands in for."""
+        command = [*self._enter, "sh", "-c", f"{line} --card {CARDS / 'rtx-4090.yaml'} --measure 30"]
         with self.log.open("w") as log:
-            node = subprocess.Popen(command, cwd=self.folder, stdout=log, stderr=log)
+            node = subprocess.Popen(
+                command,
+                cwd=self.folder,
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
         try:
             yield node
         finally:
-            node.kill()
+            with suppress(ProcessLookupError):
+                os.killpg(node.pid, signal.SIGKILL)
             node.wait()
 
     @property
@@ -100,9 +126,9 @@ def test_a_card_behind_a_router_joins_renders_pauses_and_is_revoked(
 ) -> None:
     house, home, address = near
     house.farm("models", "add", str(tiny_model), "--name", "mine", "--like", "shotfarm-demo")
-    invitation = house.farm("node", "invite", "--name", "attic", "--owner", "ana").stdout.strip()
+    line = house.json("node", "invite", "--name", "attic", "--owner", "ana")["shell_line"]
     state = _watched(house)
-    with home.node(invitation) as node:
+    with home.node(line) as node:
         house.farm("submit", "few.yaml", "--yes", "--watch")
         assert _images(house) == {("done", "attic")}
         # What its owner saw before it joined: the model came through the one port.
@@ -119,13 +145,13 @@ def test_a_card_behind_a_router_joins_renders_pauses_and_is_revoked(
         closed = {int(port.strip("/")) for port in ports} - {PORT}
         assert len(closed) >= 3
         assert [port for port in (PORT, *closed) if home.reaches(address, port)] == [PORT]
-        assert psutil.Process(node.pid).children()
+        assert _engines(node)
         home.names_a_game()
         with home.playing():
             reason = f"paused by its owner: a program of its owner runs; {RESUMES_BY_ITSELF}"
             house.wait_for(state, lambda now: now == ("paused", reason))
             house.wait_for(home.log.read_text, lambda said: "the GPU is free" in said)
-            assert not psutil.Process(node.pid).children()
+            assert not _engines(node)
             cups = (house.folder / "few.yaml").read_text().replace("mug", "cup")
             (house.folder / "cups.yaml").write_text(cups)
             house.farm("submit", "cups.yaml", "--yes")
@@ -146,6 +172,12 @@ def _images(house: Farmhouse) -> set[tuple[str, str | None]]:
         # The farm has one of its own, which checks what volunteers render.
         jobs = [job for job in client.jobs() if job.owner != "verification"]
         return {(image.state, image.node) for job in jobs for image in client.shots(job.id)}
+
+
+def _engines(node: subprocess.Popen[bytes]) -> list[psutil.Process]:
+    """Below the shell into which the line was pasted."""
+    below = psutil.Process(node.pid).children(recursive=True)
+    return [one for one in below if "gpu_node.engine" in one.cmdline()]
 
 
 def _watched(house: Farmhouse) -> Callable[[], tuple[str, str]]:

@@ -96,6 +96,8 @@ def clone(tmp_path: Path, index: Index) -> Clone:
     locks = folder / ".ci" / "requirements"
     locks.mkdir(parents=True)
     shutil.copy(ROOT / ".ci" / "bootstrap.py", folder / ".ci")
+    (folder / "gpu_node").mkdir()
+    shutil.copy(ROOT / "gpu_node" / "torch_build.py", folder / "gpu_node")
     (folder / "pyproject.toml").write_text(PROJECT)
     (locks / "torch.txt").write_text("torch==1.0\n")
     for file, names in LOCKS.items():

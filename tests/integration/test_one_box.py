@@ -24,12 +24,14 @@ from common.nodes import LAST_PASS_S
 from common.settings import Timing, load_settings
 from coordinator.gateway.server import tls_context
 from gpu_node.machine import FOLDERS
+from gpu_node.service import unit_text
 from tests.command_words import parse_command, settings_variables
 from tests.require import require_module, require_program
 
 ROOT = Path(__file__).parents[2]
 BOX = ROOT / "docs" / "examples" / "one-box"
-LENT = ROOT / "docs" / "examples" / "lend-a-card" / "shotfarm-node.service"
+#: Of a person who lends a card.
+LENT = [sys.executable, "-P", "-m", "gpu_node.cli", "run", "--name", "attic", "--models", "/data/100% mine"]
 UNITS = sorted(BOX.glob("*.service"))
 INSTALLED = "/opt/shotfarm/.venv/bin"
 #: Pages whose commands are checked.
@@ -71,10 +73,12 @@ def test_systemd_understands_every_line(tmp_path: Path) -> None:
 
 
 def verified_of_a_user(folder: Path, changed: str = "") -> str:
-    """The same of the unit for a person who lends a card, which a user's own systemd runs."""
+    """The same of the unit that `farm-node service install` writes, which a user's own systemd runs."""
     analyze = require_program("systemd-analyze", "apt-get install systemd")
-    text = LENT.read_text().replace("%h/shotfarm/.venv/bin", str(Path(sys.executable).parent))
-    unit = folder / LENT.name
+    home = folder / "my farm, 50%"
+    home.mkdir(exist_ok=True)
+    text = unit_text("attic", LENT, {"FARM_HOME": str(home)}, home)
+    unit = folder / "shotfarm-node-attic.service"
     unit.write_text(text.replace("[Service]", f"[Service]\n{changed}"))
     environment = {**os.environ, "XDG_RUNTIME_DIR": str(folder)}
     command = [analyze, "verify", "--user", str(unit)]
@@ -85,10 +89,11 @@ def verified_of_a_user(folder: Path, changed: str = "") -> str:
 def test_systemd_understands_the_unit_of_a_user(tmp_path: Path) -> None:
     assert verified_of_a_user(tmp_path) == "0"
     assert "Restrat" in verified_of_a_user(tmp_path, "Restrat=always")
-    (start,) = entries(LENT, "ExecStart")
-    parse_command(shlex.split(start.partition("/bin/")[2]))
-    assert entries(LENT, "KillMode") == ["mixed"]
-    assert float(*entries(LENT, "TimeoutStopSec")) > LAST_PASS_S + 15
+    unit = tmp_path / "shotfarm-node-attic.service"
+    (start,) = entries(unit, "ExecStart")
+    assert shlex.split(start.replace("%%", "%")) == LENT
+    assert entries(unit, "KillMode") == ["mixed"]
+    assert float(*entries(unit, "TimeoutStopSec")) > LAST_PASS_S + 15
 
 
 def test_a_line_that_systemd_does_not_know_would_be_found(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from types import ModuleType
 
 import pytest
 
+from gpu_node.torch_build import BUILDS
 from tests.python_files import module_of
 
 _FILE = Path(__file__).parents[2] / ".ci" / "bootstrap.py"
@@ -68,8 +69,8 @@ def test_an_unknown_build_is_refused_with_those_there_are(
 
 
 def test_another_choice_makes_another_installation(bootstrap: ModuleType) -> None:
-    prints = {bootstrap.fingerprint(build, dev) for build in bootstrap.BUILDS for dev in (False, True)}
-    assert len(prints) == 2 * len(bootstrap.BUILDS)
+    prints = {bootstrap.fingerprint(build, dev) for build in BUILDS for dev in (False, True)}
+    assert len(prints) == 2 * len(BUILDS)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from packaging.utils import canonicalize_name
 
 from tests.lock_files import ROOT, lines, pins
 
-LOCKED = ("build.txt", "run.txt", "coordinator.txt", "dev.txt", "helm.txt", "lock.txt")
+LOCKED = ("build.txt", "run.txt", "coordinator.txt", "node.txt", "dev.txt", "helm.txt", "lock.txt")
 #: One requirement and any number of hashes; no option, no address, no index.
 _LINE = re.compile(r"[a-z0-9.-]+==[^\s*]+( ; [^;#]+?)?(\s+--hash=sha256:[0-9a-f]{64})+\s*")
 _DECLARED = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -38,6 +38,7 @@ def test_every_line_names_one_version_by_hash_and_nothing_else(file: str) -> Non
     [
         ("run.txt", ("embedded", "node"), ("build",)),
         ("coordinator.txt", ("embedded", "credentials"), ("build",)),
+        ("node.txt", ("node",), ()),
         ("dev.txt", tuple(_EXTRAS), ("build",)),
         ("build.txt", (), ("build",)),
         ("helm.txt", (), ("helm",)),

@@ -104,10 +104,12 @@ NEEDS = {
     "POST /v1/deliveries": "ingest",
     "POST /v1/verdicts": "ingest",
 }  # fmt: skip
-#: Without a key: whether the process lives, what the API is, objects of signed URLs, and proofs of nodes.
+#: Without a key: whether the process lives, what the API is, objects of signed URLs, proofs of nodes, and
+#: what machines fetch that join.
 OPEN = {
     *("POST /v1/access/challenges", "POST /v1/access"),
     *("GET /livez", "GET /healthz", "GET /docs", "GET /openapi.json"),
+    *("GET /join", "GET /join.ps1", "GET /join/{name}"),
     *("GET /v1/objects/{key:path}", "PUT /v1/objects/{key:path}"),
 }
 

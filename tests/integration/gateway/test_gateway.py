@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import re
+import shlex
 import socket
 import ssl
+import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -193,6 +196,34 @@ def test_only_tokens_of_nodes_come_in(gateway: RunningGateway, http: httpx.Clien
     assert "tokens of this address are not valid" in refused(answer, 429)
     assert answer.headers["retry-after"] == "2"
     assert http.get("/v1/addresses").is_success, "a valid one is not limited by them"
+
+
+def test_what_joins_a_machine_is_handed_out_to_everybody(gateway: RunningGateway, node: FarNode) -> None:
+    with gateway.farm.client() as operator:
+        line = operator.post("/v1/invitations", json={"owner": "ana"}).json()["shell_line"]
+        told = {path: operator.get(path) for path in ("/join", "/join.ps1")}
+    assert all(answer.is_success for answer in told.values())
+    (fetch,) = re.findall(r"\$\((curl .*) \|\| echo exit 1\)", line)
+    fetched = subprocess.run(shlex.split(fetch), capture_output=True, check=True).stdout
+    assert fetched == told["/join"].content
+    (name,), (digest,) = (
+        re.findall(rb"^package=(\S+)$", fetched, re.M),
+        re.findall(rb"^sha256=(\S+)$", fetched, re.M),
+    )
+    with httpx.Client(base_url=gateway.url, verify=PinnedContext(gateway.pin)) as stranger:
+        assert stranger.get("/join.ps1").content == told["/join.ps1"].content
+        program = stranger.get(f"/join/{name.decode()}")
+        assert hashlib.sha256(program.content).hexdigest() == digest.decode()
+        assert program.headers["cache-control"] == "public, max-age=300"
+        assert program.content == httpx.get(f"{gateway.farm.url}/join/{name.decode()}").content
+        assert "this farm has the program" in refused(stranger.get("/join/shotfarm-0.0.1.whl"), 404)
+        for _ in range(4):
+            stranger.get("/join/other.whl")
+        assert "downloads by this address" in refused(stranger.get(f"/join/{name.decode()}"), 429)
+    # Another key is that of another server, which gets no script run.
+    other = fetch.replace("sha256//", "sha256//AAAA")
+    refusal = subprocess.run(shlex.split(other), capture_output=True, text=True, check=False)
+    assert (refusal.stdout, refusal.returncode) == ("", 90)
 
 
 def test_a_node_may_call_so_often(http: httpx.Client) -> None:

@@ -17,8 +17,8 @@ CLIENTS = (
 #: What only servers, nodes, plans and images need; each takes longer than such a command.
 HEAVY = (
     "torch", "diffusers", "numpy", "scipy", "PIL", "jinja2", "sqlalchemy", "fastapi", "starlette", "uvicorn",
-    "boto3", "celery", "redis", "coordinator.ledger", "coordinator.scheduling", "coordinator.estimate",
-    "coordinator.importing", "common.catalog", "common.manifest",
+    "boto3", "celery", "redis", "segno", "coordinator.ledger", "coordinator.scheduling",
+    "coordinator.estimate", "coordinator.importing", "common.catalog", "common.manifest",
 )  # fmt: skip
 #: Modules of one; it was 660 when each imported what all need.
 MOST = 580

@@ -152,9 +152,11 @@ NODE_COMMANDS = {
     "leave": ("leave",),
     "doctor": ("doctor", "--card", "card.yaml"),
     "status": ("status",),
+    "service install": ("service", "install"),
+    "service remove": ("service", "remove"),
 }
 #: Which ask nobody.
-_ALONE = {"status"}
+_ALONE = {"status", "service install", "service remove"}
 
 
 def every_command(program: Any) -> dict[str, Any]:
@@ -347,9 +349,10 @@ def test_why_a_farm_refuses_a_node_is_shown_as_it_is(name: str, node: Farm, answ
 def test_nothing_that_is_given_to_a_node_is_obeyed(name: str, node: Farm, answering: AnsweringFarm) -> None:
     for param in _EVERY_NODE[name].params:
         for text in WORST:
-            if not param.is_flag:
+            if not getattr(param, "is_flag", False):
                 farm = () if name in _ALONE else ("--farm", answering.url)
-                ran = node(*NODE_COMMANDS[name], *farm, param.opts[0], text)
+                named = () if param.param_type_name == "argument" else (param.opts[0],)
+                ran = node(*NODE_COMMANDS[name], *farm, *named, text)
                 check(ran, ran.code)
 
 

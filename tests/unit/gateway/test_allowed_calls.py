@@ -14,7 +14,7 @@ from coordinator.http.app import ROUTES
 
 ROUTED = [route for routes in ROUTES for route in routes.router.routes if isinstance(route, APIRoute)]
 #: Calls by which a node gets access, and of the gateway's users that come before it.
-BEFORE_ACCESS = {"/v1/access/challenges", "/v1/access", "/healthz"}
+BEFORE_ACCESS = {"/v1/access/challenges", "/v1/access", "/healthz", "/join", "/join.ps1", "/join/{name}"}
 #: What nodes may call and need not: they have no tickets, the gateway asks for itself, people read the rest.
 NEEDLESS = {"/v1/claims", "GET /v1/access", "/v1/models", "/v1/key", "/v1/ping"}
 
@@ -50,6 +50,7 @@ def test_every_call_of_a_node_comes_in_and_no_other_call_of_the_api() -> None:
         b"/", b"/docs", b"/metrics", b"/v1/jobs", b"/v1/nodes/", b"/v1/nodes/a/beats/../../jobs", b"/store",
         b"/store/", b"/v1/nodes/a%2Fb/beats", b"//v1/nodes", b"/V1/nodes", b"/v1/nodes/a\nb/beats",
         b"/v1/nodes\n", b"http://farm/v1/nodes", b"/storebucket/key", b"/v1/catalog/store/x",
+        b"/join/", b"/join/a/b", b"/join/%2e%2e", b"/joined",
     ],
 )  # fmt: skip
 def test_paths_that_only_look_like_those_of_nodes_stay_outside(path: bytes) -> None:

@@ -7,8 +7,10 @@ import asyncio
 import httpx
 import pytest
 
+from common.settings import Settings
 from coordinator.gateway.app import GatewayApp
 from coordinator.gateway.limits import CallLimits
+from coordinator.joining.files import JoinFiles
 
 #: Nobody listens there.
 NOWHERE = "http://127.0.0.1:9"
@@ -30,6 +32,7 @@ def statuses(app: GatewayApp, *forwarded: str) -> list[int]:
     ("behind_proxy", "told"), [(True, [503, 429, 503, 503]), (False, [503, 429, 429, 429])]
 )
 def test_calls_are_counted_for_who_called_the_proxy(behind_proxy: bool, told: list[int]) -> None:
-    app = GatewayApp(NOWHERE, limits=CallLimits(open_calls=1), behind_proxy=behind_proxy, clock=lambda: 0.0)
+    limits, files = CallLimits(open_calls=1), JoinFiles(Settings())
+    app = GatewayApp(NOWHERE, files, limits=limits, behind_proxy=behind_proxy, clock=lambda: 0.0)
     forwarded = ("203.0.113.7", "198.51.100.1, 203.0.113.7", "203.0.113.7, 198.51.100.1", "203.0.113.8")
     assert statuses(app, *forwarded) == told
