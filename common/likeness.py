@@ -53,6 +53,21 @@ def likeness(one: str, other: str) -> Likeness:
     return Likeness.UNCLEAR
 
 
+#: Parts of the coarse bits of which one at least stays the same where up to 3 bits change. Files that were
+#: saved again in another format or size differ by up to 2 (docs/decisions.md).
+_PARTS = 4
+
+
+def hash_parts(perceptual_hash: str) -> list[str]:
+    """What the hashes of alike images have in common, one of these at least: keys of an index.
+
+    >>> hash_parts("0123456789abcdef" + "0" * 144)
+    ['00123', '14567', '289ab', '3cdef']
+    """
+    digits = COARSE // _PARTS
+    return [f"{number}{perceptual_hash[digits * number :][:digits]}" for number in range(_PARTS)]
+
+
 def is_repeated(one: str, other: str) -> bool:
     """Whether images of two seeds are so alike that one may be a copy of the other."""
     return all(bits <= most for bits, most in zip(distance(one, other), _REPEATED, strict=True))

@@ -267,8 +267,10 @@ class PictureOrigin(Message):
     """GET /v1/images/{sha256}/origin: whether, when and by what the farm made a picture."""
 
     #: `stored`: these bytes are an image of the farm. `export`: one of its exports. `deleted`: an image that
-    #: was deleted since. `named`: other bytes, whose metadata names a shot; anybody can write that.
-    answer: Literal["stored", "export", "deleted", "named"]
+    #: was deleted since. `alike`: other bytes that show the same as an image, such as a copy that was saved
+    #: again in another format or size. `named`: other bytes, whose metadata names a shot; anybody can write
+    #: that.
+    answer: Literal["stored", "export", "deleted", "alike", "named"]
     #: The shot, and what its image was made with.
     shot_id: Sha256
     model: str
@@ -282,7 +284,7 @@ class PictureOrigin(Message):
     @property
     def is_ours(self) -> bool:
         """Whether the farm made just these bytes."""
-        return self.answer != "named"
+        return self.answer not in ("alike", "named")
 
 
 class ShotPage(Message):

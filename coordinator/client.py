@@ -114,9 +114,10 @@ class FarmClient(SyncFarm):
         """Of a job's id, a node's name, or a shot's id or its beginning."""
         return self.get(Explanation, f"/v1/explain/{quoted(subject)}")
 
-    def origin(self, sha256: str, shot_id: str | None) -> PictureOrigin:
-        """Of a picture with this content, whose metadata names a shot."""
-        return self.get(PictureOrigin, _asking(f"/v1/images/{quoted(sha256)}/origin", shot=shot_id))
+    def origin(self, sha256: str, shot_id: str | None, perceptual_hash: str | None) -> PictureOrigin:
+        """Of a picture with this content, whose metadata names a shot, and which shows what has this hash."""
+        known = {"shot": shot_id, "perceptual_hash": perceptual_hash}
+        return self.get(PictureOrigin, _asking(f"/v1/images/{quoted(sha256)}/origin", **known))
 
     def table(self, job_id: str) -> CostTable:
         return self.get(CostTable, f"/v1/jobs/{quoted(job_id)}/table")

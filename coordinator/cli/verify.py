@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import io
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from PIL import Image
 from pydantic import BaseModel
 
 from common.errors import NotFound
+from common.exports import MAX_PIXELS
+from common.perceptual_hash import perceptual_hash
 from common.views import PictureOrigin
 from coordinator.cli import options
 from coordinator.cli.connection import connect
@@ -74,7 +78,8 @@ def verify_command(
     """Say whether, when and by what this farm made a picture, and who signed it.
 
     It is known by its bytes, stored, exported or deleted since; with a key of one owner, among the owner's
-    images only. A copy that was edited or saved again has other bytes: of such a file, its metadata is told.
+    images only. A copy that was saved again, in another format or size, has other bytes and is known by what
+    it shows; of other files, their metadata is told.
 
     Exit codes: 0 this farm made these bytes, 1 it did not, or nothing tells.
 
@@ -83,7 +88,7 @@ def verify_command(
     content = file.content
     sha256 = hashlib.sha256(content).hexdigest()
     with connect(settings) as client:
-        found = _origin(client, sha256, shot_id(content))
+        found = _origin(client, sha256, shot_id(content), hash_of(content))
     told = Verified(
         file=file.name,
         sha256=sha256,
@@ -100,9 +105,21 @@ def verify_command(
         raise typer.Exit(1)
 
 
-def _origin(client: FarmClient, sha256: str, named: str | None) -> PictureOrigin | None:
+def hash_of(content: bytes) -> str | None:
+    """The perceptual hash of a file; None if it cannot be decoded, or is too large to try."""
     try:
-        return client.origin(sha256, named)
+        with Image.open(io.BytesIO(content), formats=("PNG", "JPEG", "WEBP")) as image:
+            return perceptual_hash(image) if image.width * image.height <= MAX_PIXELS else None
+    except Exception:
+        # Decoders meet strange files with whatever error they come upon.
+        return None
+
+
+def _origin(
+    client: FarmClient, sha256: str, named: str | None, perceptual_hash: str | None
+) -> PictureOrigin | None:
+    try:
+        return client.origin(sha256, named, perceptual_hash)
     except NotFound:
         return None
 
@@ -138,6 +155,11 @@ def _known(told: Verified) -> str:
             return f"{told.file}: this farm made it; it is an export of {shot}, which was rendered {how}"
         case "deleted":
             return f"{told.file}: this farm made it {how}; it was deleted on {_when(one.deleted_at)} ({shot})"
+        case "alike":
+            return (
+                f"{told.file}: this farm did not make these bytes, but they show the image of {shot}, "
+                f"rendered {how}: it is a copy that was saved again, or somebody made the same picture"
+            )
         case "named":
             return (
                 f"{told.file}: this farm did not make these bytes; their metadata names {shot}, rendered "

@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query, Request
 
 from common.image_messages import LONGEST_WAIT_S, NewImage, OrderedImage
+from common.likeness import PERCEPTUAL_HASH
 from common.views import (
     AcceptedShot,
     ApprovedShot,
@@ -84,12 +85,16 @@ def origin(
     shot: Annotated[
         str | None, Query(pattern="^[0-9a-f]{64}$", description="Shot that its metadata names")
     ] = None,
+    perceptual_hash: Annotated[
+        str | None,
+        Query(pattern=PERCEPTUAL_HASH, description="Of what it shows, to find copies that were saved again"),
+    ] = None,
 ) -> PictureOrigin:
-    """Return whether, when and by what the farm made a picture, by its content.
+    """Return whether, when and by what the farm made a picture, by its content, then by what it shows.
 
     404: nothing says that the farm made it, or the key may not see the jobs that have it.
     """
-    return image_origin(sha256, shot, farm.ledger, farm.store, owner)
+    return image_origin(sha256, shot, perceptual_hash, farm.ledger, farm.store, owner)
 
 
 @router.post("/shots/stored", dependencies=[READING])

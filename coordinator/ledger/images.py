@@ -13,6 +13,7 @@ from common.exports import exports_at
 from common.states import AttemptState, ShotState
 from common.views import Deleted, WithheldImage
 from coordinator.ledger import deletions, withheld
+from coordinator.ledger.alike import made_alike
 from coordinator.ledger.database import columns_of
 from coordinator.ledger.job_rows import detailed_job, job_exports
 from coordinator.ledger.records import Act, Doomed, MadeImage, StoredImage
@@ -94,6 +95,14 @@ class Images:
         with self.transactions.read() as connection:
             return _made(connection, "shot_id", shot_id, owner)
 
+    def made_alike(self, perceptual_hash: str, owner: str | None = None) -> MadeImage | None:
+        """The image that shows the same as a picture with this hash; of jobs of an owner (None: of all).
+
+        The time that it takes follows the images that are alike, not all that there are.
+        """
+        with self.transactions.read() as connection:
+            return made_alike(connection, perceptual_hash, owner)
+
     def of_node(self, node_id: str, owner: str | None = None) -> list[NodeImage]:
         """The newest images that a node rendered, a few of them; with `owner`, of the jobs of this owner."""
         newest = select(images).where(images.c.node_id == node_id, SHOWN)
@@ -134,7 +143,8 @@ class Images:
     def withheld(self) -> list[WithheldImage]:
         """The oldest images that operators alone see, some of them; `url` is empty."""
         with self.transactions.read() as connection:
-            return [_withheld(row) for row in withheld.withheld_images(connection, _WITHHELD)]
+            found = withheld.withheld_images(connection, _WITHHELD)
+            return [_withheld(row, want) for row, want in found]
 
     def number_withheld(self) -> int:
         """Images that operators alone see."""
@@ -218,15 +228,16 @@ class Images:
             write.connection.execute(update(deleted_images).where(*gone).values(erased_at=write.now))
 
 
-def _withheld(row: Row[Any]) -> WithheldImage:
-    same = ("shot_id", "owner", "lane", "model", "prompt", "key", "sha256", "size", "stored_at", "position")
+def _withheld(row: Row[Any], want: Row[Any] | None) -> WithheldImage:
+    same = ("shot_id", "owner", "lane", "model", "prompt", "key", "sha256", "size", "stored_at")
     return WithheldImage(
         **columns_of(row, *same),
         job=row.job_id,
         node=row.node_id,
-        name=row.name or "",
+        position=want and want.position,
+        name=want.name if want else "",
         reason=row.withheld,
-        format=shot_of(row.spec).format,
+        format=row.key.rpartition(".")[2],
         url="",
     )
 

@@ -16,6 +16,7 @@ from common.errors import Conflict, FarmError, Invalid, NotFound
 from common.failures import Blame, Failure, failure
 from common.messages import Ack, Delivery, Verdict
 from common.states import AttemptEvent, AttemptState, ShotEvent, ShotState
+from coordinator.ledger.alike import index_hashes
 from coordinator.ledger.charges import is_verification
 from coordinator.ledger.deletions import erase_again
 from coordinator.ledger.duplicates import give_back
@@ -165,6 +166,7 @@ def _store(write: Write, rules: Rules, good: Sequence[_Judged]) -> None:
     owners = _owners(write, good)
     sidecars = [_sidecar(write, owners.get(row.id, row), verdict, kept[row.id]) for row, verdict in good]
     write.connection.execute(insert(images), sidecars)
+    index_hashes(write, sidecars)
     _note_progress(write, sidecars)
     stored = {row.shot_id: row.id for row, verdict in good if not verdict.withheld}
     move_shots(write, list(stored), ShotState.DELIVERED, ShotEvent.STORED, detail=stored)

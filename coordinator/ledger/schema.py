@@ -742,6 +742,9 @@ images = Table(
     partial_index("images_withheld", "stored_at", where="withheld <> ''"),
 )
 
+#: Parts of the perceptual hashes of images, deleted ones too (`common.likeness.hash_parts`).
+hash_parts = Table("hash_parts", metadata, *primary("part", "shot_id"), sqlite_with_rowid=False)
+
 #: Condition that an image is shown to others than operators: all but what operators do asks for it.
 SHOWN = images.c.withheld == ""
 

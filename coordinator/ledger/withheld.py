@@ -6,15 +6,15 @@ them, or delete them as any image.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import Connection, Row, String, and_, func, literal, select, update
+from sqlalchemy import Connection, Row, Select, String, func, literal, select, update
 
 from common.errors import Conflict, NotFound
 from common.failures import failure
 from common.states import ShotEvent, ShotState
-from coordinator.ledger.schema import images, jobs, shots, wants
+from coordinator.ledger.schema import images, jobs, wants
 from coordinator.ledger.shot_rows import find_shot
 from coordinator.ledger.transactions import Write
 from coordinator.ledger.transitions import move_shots
@@ -43,12 +43,14 @@ def approve(write: Write, shot_id: str) -> str:
     return str(shot.id)
 
 
-def withheld_images(connection: Connection, limit: int) -> Sequence[Row[Any]]:
-    """The oldest withheld images, each in the job that paid for it; that may have removed it since."""
-    here = and_(wants.c.shot_id == images.c.shot_id, wants.c.job_id == images.c.job_id, ~wants.c.again)
-    joined = images.join(shots).join(jobs, jobs.c.id == images.c.job_id).outerjoin(wants, here)
-    query = select(images, jobs.c.owner, wants.c.position, wants.c.name, shots.c.spec).select_from(joined)
-    return connection.execute(query.where(_WITHHELD).order_by(images.c.stored_at).limit(limit)).all()
+def withheld_images(connection: Connection, limit: int) -> list[tuple[Row[Any], Row[Any] | None]]:
+    """The oldest withheld images, each with the want of the job that paid for it; None: that removed it."""
+    query = select(images, jobs.c.owner).select_from(images.join(jobs, jobs.c.id == images.c.job_id))
+    found = connection.execute(query.where(_WITHHELD).order_by(images.c.stored_at).limit(limit)).all()
+    theirs = wants.c.shot_id.in_([row.shot_id for row in found]), wants.c.again.is_(False)
+    named: Select[Any] = select(*(wants.c[name] for name in ("job_id", "shot_id", "position", "name")))
+    by_job = {(row.job_id, row.shot_id): row for row in connection.execute(named.where(*theirs))}
+    return [(row, by_job.get((row.job_id, row.shot_id))) for row in found]
 
 
 def withheld_key(connection: Connection, shot_id: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -17,6 +18,7 @@ from common.errors import NotFound, Unavailable
 from common.views import PictureOrigin
 from coordinator.cli import download
 from coordinator.cli.pull import pull
+from coordinator.cli.verify import hash_of
 from coordinator.client import FarmClient
 from coordinator.importing.pictures import shot_id
 from coordinator.pictures.marks import has_mark
@@ -60,8 +62,17 @@ def rendered(farm: RunningFarm, operator: httpx.Client, node: ScriptedNode, fold
     return job
 
 
-def origin_of(client: FarmClient, content: bytes) -> PictureOrigin:
-    return client.origin(hashlib.sha256(content).hexdigest(), shot_id(content))
+def origin_of(client: FarmClient, content: bytes, shows: str | None = None) -> PictureOrigin:
+    return client.origin(hashlib.sha256(content).hexdigest(), shot_id(content), shows)
+
+
+def saved_again(content: bytes) -> bytes:
+    """As another program does it: half as large, another format, without metadata."""
+    copy = io.BytesIO()
+    with Image.open(io.BytesIO(content)) as image:
+        small = image.convert("RGB").resize((image.width // 2, image.height // 2), Image.Resampling.LANCZOS)
+    small.save(copy, "JPEG", quality=70)
+    return copy.getvalue()
 
 
 def exports(farm: RunningFarm) -> list[str]:
@@ -121,6 +132,11 @@ def test_a_job_is_pulled_in_each_of_its_sizes_without_another_rendering(
     of_shot = node.joined.node_id, stored["red-0-*"].shot_id
     assert {(one.node, one.shot_id) for one in told.values()} == {of_shot}
     assert origin_of(client, pictures["thumb"] + b"\0").answer == "named"
+    copy = saved_again(original)
+    with pytest.raises(NotFound):
+        origin_of(client, copy)
+    alike = origin_of(client, copy, hash_of(copy))
+    assert (alike.answer, alike.shot_id, alike.is_ours) == ("alike", stored["red-0-*"].shot_id, False)
     assert all(map(has_mark, pictures.values()))
     # Another one was killed before.
     (tmp_path / "twice").mkdir()

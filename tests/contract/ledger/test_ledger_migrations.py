@@ -11,7 +11,7 @@ from alembic import command
 from sqlalchemy import Table
 
 from coordinator.ledger.database import config, transaction
-from coordinator.ledger.schema import daily_tallies, monthly_charges, owner_days, tallies
+from coordinator.ledger.schema import daily_tallies, hash_parts, monthly_charges, owner_days, tallies
 from tests.contract.ledger.bench import Bench, placed, work
 from tests.contract.ledger.test_ledger_bills import DearWalk
 from tests.contract.ledger.test_ledger_invariants import small_steps
@@ -74,7 +74,7 @@ SUMS = (
 
 
 def test_sums_that_a_migration_fills_are_those_that_were_kept(bench: Bench) -> None:
-    walk = LongWalk(bench, Random(5))
+    walk = LongWalk(bench, Random(7))
     bench.restart(keep_s=1000 * DAY)
     bench.submit(placed(1, first=90_000))
     bench.fail(bench.join("new").lease(), "cancelled", 0, work(1.0))
@@ -108,3 +108,18 @@ def test_days_of_owners_that_a_migration_fills_have_what_was_thinned(bench: Benc
     again(bench, "0021")
 
     assert of_owners(bench) == before
+
+
+def test_images_from_before_are_found_by_what_they_show(bench: Bench) -> None:
+    bench.submit(placed(2))
+    lease = bench.join().lease()
+    hashes = ["0123456789abcdef" + "0" * 144, "f" * 160]
+    for index, known in enumerate(hashes):
+        bench.store(bench.deliver(lease, index).attempt_id, perceptual_hash=known)
+    bench.ledger.images.delete(lease.shots[1].id, "ana")
+    before = sorted(bench.rows(hash_parts))
+    assert len(before) == 8
+
+    again(bench, "0035")
+
+    assert sorted(bench.rows(hash_parts)) == before

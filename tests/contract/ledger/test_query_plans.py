@@ -18,7 +18,7 @@ from tests.contract.ledger.plans import counted_steps, walked_tables
 
 #: They grow with every shot; nodes, jobs and groups are few.
 GROWING = {"shots", "wants", "attempts", "batches", "images", "events", "removals", "deleted_images"}
-GROWING |= {"idempotency_keys", "embedded_texts"}
+GROWING |= {"idempotency_keys", "embedded_texts", "hash_parts"}
 
 
 @pytest.fixture
@@ -116,6 +116,20 @@ def _remove(bench: Bench) -> None:
         bench.ledger.images.delete_content("0" * 64, "ana")
 
 
+def _look_at_pictures(bench: Bench) -> None:
+    """What operators decide about withheld images, and whoever has a file asks of it."""
+    bench.submit(placed(2, first=900), priority=100)
+    lease = bench.join("third").lease()
+    for index, withheld in enumerate(("marked", "")):
+        attempt_id = bench.deliver(lease, index).attempt_id
+        bench.store(attempt_id, withheld=withheld, perceptual_hash="0" * 160)
+    assert bench.ledger.images.number_withheld() == len(bench.ledger.images.withheld()) == 1
+    bench.ledger.images.approve(lease.shots[0].id)
+    for owner in (None, "nobody"):
+        bench.ledger.images.made_alike("0" * 159 + "1", owner)
+        bench.ledger.images.made("0" * 64, owner)
+
+
 def _ask(bench: Bench) -> None:
     """What the operator asks about one job, shot or node."""
     job_id = bench.submit(placed(5, first=400), name="asked").job_id
@@ -160,6 +174,7 @@ def _thin(bench: Bench) -> None:
         _embed,
         _steer,
         _remove,
+        _look_at_pictures,
         _ask,
         _watch,
         _thin,

@@ -37,6 +37,7 @@ def verified(how: Any, *, marked: bool = False) -> Verified:
         ("stored", f"mug.png: this farm made it {MADE}; it is the stored image of shot 555555555555"),
         ("export", f"it is an export of shot 555555555555, which was rendered {MADE}"),
         ("deleted", f"this farm made it {MADE}; it was deleted on 2026-12-01 20:00 UTC"),
+        ("alike", f"but they show the image of shot 555555555555, rendered {MADE}: it is a copy"),
         ("named", "did not make these bytes; their metadata names shot 555555555555, rendered"),
         (None, "mug.png: this farm does not know it; its metadata does not say that a model made it"),
     ],

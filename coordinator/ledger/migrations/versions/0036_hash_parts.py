@@ -1,0 +1,39 @@
+"""Parts of perceptual hashes, by which images that look alike are found."""
+
+from __future__ import annotations
+
+from alembic import op
+from sqlalchemy import String, Text, column, func, literal, select, table, union
+
+from coordinator.ledger.migrations.columns import primary
+
+revision = "0036"
+down_revision = "0035"
+
+#: Hexadecimal digits of a part, and parts.
+_DIGITS, _PARTS = 4, 4
+
+
+def upgrade() -> None:
+    op.create_table("hash_parts", *primary("part", "shot_id"), sqlite_with_rowid=False)
+    made = table("hash_parts", column("part", String), column("shot_id", String))
+    kept = [
+        table(name, column("shot_id", String), column("perceptual_hash", Text))
+        for name in ("images", "deleted_images")
+    ]
+    for number in range(_PARTS):
+        of_each = (
+            select(
+                literal(f"{number}", String)
+                .concat(func.substr(one.c.perceptual_hash, _DIGITS * number + 1, _DIGITS))
+                .label("part"),
+                one.c.shot_id,
+            ).where(one.c.perceptual_hash.is_not(None))
+            for one in kept
+        )
+        # Of a shot whose image was deleted there may be several with this part.
+        op.execute(made.insert().from_select(["part", "shot_id"], union(*of_each)))
+
+
+def downgrade() -> None:
+    op.drop_table("hash_parts")
