@@ -45,7 +45,7 @@ def next_event(engine: EngineClient) -> protocol.Event:
     raise AssertionError(f"the engine said nothing for {PATIENCE_S} s")
 
 
-def render(engine: EngineClient, *shots: Shot) -> dict[str, Path]:
+def render(engine: EngineClient, *shots: Shot, compiled: bool = False) -> dict[str, Path]:
     """Files by shot id of one pass; fails the test where a shot failed."""
     clip_skips = dict.fromkeys(int(dict(shot.knobs).get("clip_skip", 0)) for shot in shots)
     prompts = dict.fromkeys([shot.prompt for shot in shots] + [""])
@@ -57,7 +57,7 @@ def render(engine: EngineClient, *shots: Shot) -> dict[str, Path]:
         for clip_skip in clip_skips
     ]
     assert isinstance(ask(engine, protocol.Encode(texts=tuple(texts)))[-1], protocol.Encoded)
-    heard = ask(engine, render_command(*shots))
+    heard = ask(engine, render_command(*shots).model_copy(update={"compiled": compiled}))
     assert not [event for event in heard if isinstance(event, protocol.Failed)]
     return {
         event.shot_id: event.file_in(engine.spool) for event in heard if isinstance(event, protocol.Image)
