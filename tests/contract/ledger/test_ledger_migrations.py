@@ -120,6 +120,6 @@ def test_images_from_before_are_found_by_what_they_show(bench: Bench) -> None:
     before = sorted(bench.rows(hash_parts))
     assert len(before) == 8
 
-    again(bench, "0036")
+    again(bench, "0037")
 
     assert sorted(bench.rows(hash_parts)) == before

@@ -7,8 +7,8 @@ from sqlalchemy import String, Text, column, func, literal, select, table, union
 
 from coordinator.ledger.migrations.columns import primary
 
-revision = "0037"
-down_revision = "0036"
+revision = "0038"
+down_revision = "0037"
 
 #: Hexadecimal digits of a part, and parts.
 _DIGITS, _PARTS = 4, 4
