@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import Any
 
 import typer
+from pydantic import BaseModel
 
 from common.commandline import add_commands, command_line, run_command_line
 
@@ -82,7 +83,16 @@ def _member(module: str, name: str) -> Any:
     return getattr(import_module(f"coordinator.cli.{module}"), name)
 
 
+def start_fast() -> None:
+    """Leave out what libraries prepare and no command needs; before anything else is imported."""
+    # httpx imports click, Pygments and half of rich for a command line of its own; without it, it goes on.
+    sys.modules["httpx._main"] = None  # type: ignore[assignment]
+    # A command reads a few of the 150 kinds of messages: the validator of each is built at first use.
+    BaseModel.model_config["defer_build"] = True
+
+
 def main() -> None:
+    start_fast()
     run_command_line(farm_app(next(iter(sys.argv[1:]), None)))
 
 
