@@ -44,6 +44,16 @@ def format_seconds(seconds: float) -> str:
     return f"{hours:,} h {minutes:02d} min"
 
 
+def format_hourly(per_minute: float) -> str:
+    """Formats a rate per minute as one per hour: `1,440`, `12`, `7.5`.
+
+    >>> format_hourly(24), format_hourly(0.2), format_hourly(0.125), format_hourly(0)
+    ('1,440', '12', '7.5', '0')
+    """
+    rate = round(per_minute * 60, 1)
+    return f"{rate:,.0f}" if rate >= 100 or rate == int(rate) else f"{rate:,.1f}"
+
+
 def format_energy(joules: float) -> str:
     """Formats energy: `1.00 kWh`, `250 Wh`, `0.50 Wh`, `0.0041 Wh`."""
     hours = joules / 3600

@@ -21,7 +21,7 @@ from rich.table import Table
 from common.errors import Unavailable
 from common.states import IN_SERVICE
 from common.terminal import styled
-from common.units import counted
+from common.units import counted, format_hourly
 from common.views import JobSummary, NodeView, StatusView
 from coordinator.cli import options
 from coordinator.cli.connection import connect
@@ -30,8 +30,8 @@ from coordinator.client import FarmClient
 
 #: Seconds between two looks.
 _EVERY_S = 2.0
-#: Seconds over which images per minute are counted.
-_WINDOW_S = 300.0
+#: Seconds over which images per hour are counted, as the farm does for jobs.
+_WINDOW_S = 120.0
 _BAR_WIDTH = 16
 #: Lines around jobs and nodes: the head, two empty lines, two headings, and one for what each leaves out.
 _OTHER_LINES = 9
@@ -44,7 +44,7 @@ _LEAVE = ("q", "Q", "")
 def top_command(settings: options.SettingsFile = None) -> None:
     """Show jobs, nodes and what waits in this terminal, renewed every two seconds; q leaves.
 
-    Without a terminal, prints what it would show, once.
+    Images per hour are the pace of the last two minutes. Without a terminal, prints what it would show, once.
 
     Example: `farm top`
     """
@@ -106,13 +106,13 @@ class Screen:
         return head
 
     def _rate(self, now: float, stored: int) -> str:
-        """Images per minute since the first look, or in the last five minutes."""
+        """Images per hour since the first look, or in the last two minutes."""
         self._looks.append((now, stored))
         while self._looks[0][0] < now - _WINDOW_S:
             self._looks.popleft()
         begin, before = self._looks[0]
-        rate = f"{max(0, stored - before) / (now - begin) * 60:.1f}" if now > begin else "-"
-        return f"{rate} images/min"
+        rate = format_hourly(max(0, stored - before) / (now - begin) * 60) if now > begin else "-"
+        return f"{rate} images/h"
 
 
 def _jobs(jobs: Sequence[JobSummary]) -> RenderableType:

@@ -18,7 +18,7 @@ from rich.table import Table
 from common.client.async_farm import AsyncFarm
 from common.errors import Conflict, FarmError, FitsNothing, OverBudget, SomeFailed, Unavailable
 from common.terminal import styled, styled_lines
-from common.units import counted
+from common.units import counted, format_hourly
 from common.views import JobView, StatusView
 from coordinator.cli import options
 from coordinator.cli.connection import connect
@@ -59,11 +59,12 @@ class Wait:
 def watch_command(
     job: options.Job, settings: options.SettingsFile = None, as_json: options.AsJson = False
 ) -> None:
-    """Watch a job until it ends: images done, shots running per node, images per minute, ETA and cost.
+    """Watch a job until it ends: images done, shots running per node, images per hour, ETA and cost.
 
-    The ETA includes what the farm renders first for other jobs. At the end, prints the cost per image by
-    model and VRAM class, and what the job took beside what its plan said. A farm that does not answer is
-    asked again for half a minute. Ctrl-C stops watching; the job continues. Exit codes: 6 some shots failed,
+    Images per hour are the pace of the last two minutes in which some were stored. The ETA includes what
+    the farm renders first for other jobs. At the end, prints the cost per image by model and VRAM class, and
+    what the job took beside what its plan said. A farm that does not answer is asked again for half a
+    minute. Ctrl-C stops watching; the job continues. Exit codes: 6 some shots failed,
     3 some fit no node, 4 stopped at its budget.
 
     Example: `farm watch j-3f9c01aa`
@@ -265,7 +266,7 @@ def progress_words(job: JobView) -> str:
     """Returns images done, rate, time left and cost of a job in one line."""
     parts = [f"{_done(job)}/{job.images}"]
     if not is_over(job):
-        parts += [f"{job.images_per_minute:.1f} images/min", f"ETA {duration(job.eta_s)}"]
+        parts += [f"{format_hourly(job.images_per_minute)} images/h", f"ETA {duration(job.eta_s)}"]
     if failed := job.counts.get("failed"):
         parts.append(f"{failed} failed")
     if withheld := job.counts.get("withheld"):

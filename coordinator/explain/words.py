@@ -8,6 +8,7 @@ WORDS = {
     "class": "memory of a card in GB; shots wait for the smallest that takes them",
     "lane": "which nodes serve a job; nodes serve `public` unless set up otherwise",
     "tickets": "rights to claim a batch that lie on a queue for idle nodes",
+    "images/h": "pace of the last two minutes in which images were stored",
     "recipe": "how a model is held on a card: precision, offloading, tiles",
     "delivered": "uploaded, and being checked",
     "unschedulable": "fits no node of this farm; `farm explain JOB` says what would fit",

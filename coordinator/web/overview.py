@@ -85,7 +85,8 @@ class JobWait(NamedTuple):
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Snapshot:
     found: Overview
-    images_per_hour: float
+    #: Of running jobs, in the last minutes in which images were stored; None while none runs.
+    images_per_minute: float | None
     waiting: int
     running: int
     in_service: int
@@ -136,9 +137,10 @@ def _look(farm: Farm, bounds: Bounds | None) -> Snapshot:
     found = farm.ledger.jobs.overview(bounds and bounds.owner)
     nodes = farm.nodes(bounds)
     live = [job for job in found.jobs if job.status in ("waiting", "running")]
+    rates = [job.images_per_minute for job in live if job.status == "running"]
     return Snapshot(
         found=found,
-        images_per_hour=60 * sum(job.images_per_minute for job in live if job.status == "running"),
+        images_per_minute=sum(rates) if rates else None,
         waiting=sum(job.counts.get("waiting", 0) for job in live),
         running=sum(job.counts.get("running", 0) + job.counts.get("delivered", 0) for job in live),
         in_service=sum(map(in_service, nodes)),

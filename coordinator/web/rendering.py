@@ -21,7 +21,7 @@ from fastapi.responses import HTMLResponse
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from common.units import counted, format_energy, format_gib, format_money, format_seconds
+from common.units import counted, format_energy, format_gib, format_hourly, format_money, format_seconds
 from common.wording import visible
 from coordinator.explain.words import WORDS
 
@@ -103,11 +103,6 @@ def _number(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 or value == int(value) else f"{value:,.1f}"
 
 
-def _rate(per_minute: float) -> str:
-    """Images per hour."""
-    return _number(round(per_minute * 60, 1)) if per_minute else "0"
-
-
 @dataclass(frozen=True, slots=True)
 class BarPart:
     """A part of a progress bar, in thousandths of its length."""
@@ -159,7 +154,7 @@ def _environment() -> Environment:
         "duration": _duration,
         "moment": _moment,
         "number": _number,
-        "per_hour": _rate,
+        "per_hour": format_hourly,
         "energy": format_energy,
         "gib": format_gib,
     }

@@ -531,6 +531,7 @@ def test_the_overview_tells_cost_and_why_a_job_waits(scene: Scene) -> None:
     with browser(scene, "ana-key") as ana, browser(scene, "bo-key") as bo:
         page = ana.get("/").text
         assert "2 images" in page
+        assert re.search(r"Images per hour</abbr></dt><dd>–</dd><dd[^>]*>no job runs now", page)
         assert re.search(r"Cost today</dt><dd>0\.0+[1-9]", page)
         assert re.search(r"Cost today</dt><dd>0\.00 ", bo.get("/").text)
         assert "1 shot waits" in ana.get("/waits").text

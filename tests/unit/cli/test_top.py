@@ -55,7 +55,7 @@ def test_the_screen_tells_jobs_nodes_rate_and_what_waits() -> None:
     before, after = (job("tea", done=10, running=2),), (job("tea", done=16, failed=1),)
     screen(status(jobs=before, nodes=nodes, images=100), page)
     shown = "\n".join(screen(status(jobs=after, nodes=nodes, images=106), page, now=60.0))
-    assert "6.0 images/min · 0 running · 40 waiting" in shown
+    assert "360 images/h · 0 running · 40 waiting" in shown
     assert "1 node: 1 busy" in shown
     for words in ("j-tea", "16/17", "1 failed", "attic", "12 GB", "sdxl", "120 W"):
         assert words in shown
