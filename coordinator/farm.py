@@ -51,7 +51,7 @@ from common.nodes import is_own, queue_name
 from common.scopes import Bounds, Caller
 from common.settings import Settings
 from common.states import IN_SERVICE, NodeState, ShotState
-from common.storage import MODELS, Store
+from common.storage import MODELS, Store, Stored
 from common.views import (
     CatalogAddition,
     CatalogVersion,
@@ -90,7 +90,7 @@ from coordinator.farm_catalog import FarmCatalog
 from coordinator.joining.address import address_for_nodes
 from coordinator.joining.files import JoinFiles
 from coordinator.keyring import Keyring, offered_key, settings_view
-from coordinator.ledger import Act, JoinedNode, Ledger, Repeatable, Reported, StoredKey
+from coordinator.ledger import Act, JoinedNode, Ledger, Repeatable, Reported, StoredImage, StoredKey
 from coordinator.metrics import FarmCollector
 from coordinator.node_access import NodeAccess
 from coordinator.own_catalog import OwnCatalog
@@ -317,13 +317,22 @@ class Farm:
 
     async def export(self, job_id: str, position: int, name: str) -> ExportedFile:
         """An export of an image, made if nobody has asked for it before. Raises NotFound or Gone."""
+        image, there = await self._stored_export(job_id, position, name)
+        return exported_file(image, there, self.store.sign_get(there.key, expires_s=_FETCH_S))
+
+    async def export_bytes(self, job_id: str, position: int, name: str) -> bytes:
+        """As `export`, what the file has. Raises NotFound, Gone or Unavailable."""
+        _, there = await self._stored_export(job_id, position, name)
+        return await self.threads.exports.run(self.store.read, there.key, limit=there.size)
+
+    async def _stored_export(self, job_id: str, position: int, name: str) -> tuple[StoredImage, Stored]:
         image = await self.threads.reads.run(self.ledger.images.for_export, job_id, position, name)
         there = await self.threads.exports.run(stored_export, image, self.store, self.signer)
         # A deletion lists the exports after its commit; it may have missed this one.
         if not await self.threads.reads.run(self.ledger.images.is_stored, image):
             await self.threads.exports.run(self.store.delete, there.key)
             raise NotFound(f"image {position} of job {job_id} is not stored: it was deleted")
-        return exported_file(image, there, self.store.sign_get(there.key, expires_s=_FETCH_S))
+        return image, there
 
     def withheld(self) -> tuple[WithheldImage, ...]:
         """Images that operators alone see, some of them, with URLs for an hour."""

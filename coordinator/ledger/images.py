@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Row, Select, and_, exists, func, null, select, update
 
 from common.errors import NotFound
-from common.exports import exports_at
+from common.exports import JobExports, exports_at
 from common.states import AttemptState, ShotState
 from common.views import Deleted, WithheldImage
 from coordinator.ledger import deletions, withheld
@@ -116,6 +116,11 @@ class Images:
         ordered = query.where(wants.c.again.is_(False)).order_by(one.c.stored_at.desc()).limit(_NEWEST)
         with self.transactions.read() as connection:
             return [NodeImage(*row) for row in connection.execute(ordered)]
+
+    def exports(self, job_id: str) -> JobExports:
+        """The sizes in which the images of a job are delivered. Raises NotFound or Gone."""
+        with self.transactions.read() as connection:
+            return job_exports(detailed_job(connection, job_id))
 
     def for_export(self, job_id: str, position: int, export: str) -> StoredImage:
         """The image at a position of a job, for an export by name. Raises NotFound or Gone."""

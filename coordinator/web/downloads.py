@@ -1,13 +1,16 @@
-"""All images of a job as one zip file: streamed, named as the manifest says, resumable.
+"""All images of a job as one zip file: streamed, and named as the manifest says.
 
-The images are compressed already, so the file stores them as they are, and its length is known before.
+The images are compressed already, so the file stores them as they are. The length of that of the images as
+rendered is known before, so that a download continues where it ended. Exports are made while they are sent:
+their sizes, and where a file begins, are known only then.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import suppress
 from io import RawIOBase
 from typing import IO, Any, cast
 from zipfile import ZIP64_LIMIT, ZIP_FILECOUNT_LIMIT, ZIP_STORED, ZipFile, ZipInfo
@@ -16,8 +19,9 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import StreamingResponse
 
 from common.errors import NotFound
-from common.exports import ANY_EXPORT
+from common.exports import ANY_EXPORT, JobExports, exports_at
 from common.storage import Store
+from coordinator.farm import Farm
 from coordinator.ledger.images import StoredFile
 from coordinator.web.visitor import TheVisitor
 
@@ -31,19 +35,24 @@ _EXTENSIONS = {"jpeg": "jpg"}
 
 
 @router.get("/images.zip")
-def images(request: Request, visitor: TheVisitor, job_id: str) -> Response:
-    """The stored images. `Range: bytes=N-` continues a download if no image was added or removed."""
+def images(request: Request, visitor: TheVisitor, job_id: str, rendered: bool = False) -> Response:
+    """The files that `farm pull` writes; `rendered`: the images as rendered, also of jobs with sizes.
+
+    `Range: bytes=N-` continues a download of images as rendered, if none was added or removed.
+    """
     farm = visitor.farm
     files = farm.ledger.images.files(visitor.job(job_id))
     if not files:
         raise NotFound(f"job {job_id} has no stored image yet")
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", farm.ledger.jobs.view(job_id).name).strip("-.") or job_id
+    headers = {"Content-Disposition": f'attachment; filename="{name}.zip"'}
+    exports = farm.ledger.images.exports(job_id)
+    if exports and not rendered:
+        made = exports_chunks(farm, job_id, files, exports)
+        headers["Accept-Ranges"] = "none"
+        return StreamingResponse(made, headers=headers, media_type="application/zip")
     whole = zip_length(files)
-    headers = {
-        "Content-Disposition": f'attachment; filename="{name}.zip"',
-        "ETag": _etag(files),
-        "Accept-Ranges": "bytes",
-    }
+    headers |= {"ETag": _etag(files), "Accept-Ranges": "bytes"}
     start = _start(request, headers["ETag"], whole)
     if start:
         headers["Content-Range"] = f"bytes {start}-{whole - 1}/{whole}"
@@ -52,10 +61,10 @@ def images(request: Request, visitor: TheVisitor, job_id: str) -> Response:
     return StreamingResponse(chunks, 206 if start else 200, headers=headers, media_type="application/zip")
 
 
-def path_of(file: StoredFile) -> str:
-    """The path in the zip file: as `farm pull` names it; of jobs with sizes, the image as rendered."""
+def path_of(file: StoredFile, export: str = "original") -> str:
+    """The path in the zip file of an image or its export, as `farm pull` names it."""
     image_format = file.key.rpartition(".")[2]
-    return f"{file.name.replace(ANY_EXPORT, 'original')}.{_EXTENSIONS.get(image_format, image_format)}"
+    return f"{file.name.replace(ANY_EXPORT, export)}.{_EXTENSIONS.get(image_format, image_format)}"
 
 
 def zip_length(files: Sequence[StoredFile]) -> int:
@@ -78,6 +87,30 @@ def zip_chunks(files: Sequence[StoredFile], store: Store, start: int = 0) -> Ite
             archive.writestr(ZipInfo(path_of(file), _NO_DATE), store.read(file.key, limit=file.size))
             yield from out.taken(start)
     yield from out.taken(start)
+
+
+async def exports_chunks(
+    farm: Farm, job_id: str, files: Sequence[StoredFile], exports: JobExports
+) -> AsyncIterator[bytes]:
+    """The bytes of the zip file of all exports of these images, one file at a time, without lost images.
+
+    Shots for which the job orders no sizes are in it as rendered. Raises Unavailable.
+    """
+    out = _Outlet()
+    with ZipFile(cast("IO[bytes]", out), "w", ZIP_STORED) as archive:
+        for file in files:
+            wanted = [each.name for each in exports_at(file.position, exports)]
+            for name in wanted or [None]:
+                with suppress(NotFound):  # deleted meanwhile
+                    if name is None:
+                        data = await farm.threads.exports.run(farm.store.read, file.key, limit=file.size)
+                    else:
+                        data = await farm.export_bytes(job_id, file.position, name)
+                    archive.writestr(ZipInfo(path_of(file, name or "original"), _NO_DATE), data)
+                for part in out.taken(0):
+                    yield part
+    for part in out.taken(0):
+        yield part
 
 
 class _Outlet(RawIOBase):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -80,6 +81,20 @@ def exports(farm: RunningFarm) -> list[str]:
     return [key for key in farm.farm.store.keys("exports/") if not key.endswith("/thumbnail.webp")]
 
 
+def zipped(farm: RunningFarm, job: str, asked: str = "") -> dict[str, bytes]:
+    """The zip that the page of the job offers: content by name."""
+    headers = {"origin": farm.url}
+    with httpx.Client(base_url=farm.url, headers=headers, timeout=DEADLINE_S, trust_env=False) as browser:
+        assert browser.post("/sign-in", data={"key": "operator-key"}).status_code == 303
+        answer = browser.get(
+            f"/jobs/{job}/images.zip{asked}", headers={"range": "bytes=10-"} if not asked else {}
+        )
+        assert (answer.status_code, answer.headers["accept-ranges"]) == (200, "bytes" if asked else "none")
+    with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
+        assert archive.testzip() is None
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
 def pull_twice_at_once(client: FarmClient, job: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> int:
     """Two pulls into one folder, which look for the first file at once; files fetched."""
     meeting, whole = Barrier(2, timeout=DEADLINE_S), download._is_whole
@@ -144,6 +159,9 @@ def test_a_job_is_pulled_in_each_of_its_sizes_without_another_rendering(
     (tmp_path / "twice" / f".{killed}.part").write_bytes(b"half")
     assert pull_twice_at_once(client, job, tmp_path / "twice", monkeypatch) == 16
     assert {file.name for file in (tmp_path / "twice").iterdir()} == set(found)
+    assert zipped(farm, job) == {file.name: file.read_bytes() for file in folder.iterdir()}
+    originals = zipped(farm, job, "?rendered=true")
+    assert (len(originals), originals["red-0-original.webp"]) == (4, original)
     # Everything is there: neither computed nor downloaded again.
     again = pull(client, job, folder)
     assert (again.fetched, again.kept, {*exports(farm)} - before) == (0, 16, made)

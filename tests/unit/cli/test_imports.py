@@ -19,6 +19,7 @@ HEAVY = (
     "torch", "diffusers", "numpy", "scipy", "PIL", "jinja2", "sqlalchemy", "fastapi", "starlette", "uvicorn",
     "boto3", "celery", "redis", "click", "pygments", "segno", "coordinator.ledger", "coordinator.scheduling",
     "coordinator.estimate", "coordinator.importing", "common.catalog", "common.manifest",
+    "coordinator.estimate", "coordinator.importing", "common.catalog", "common.manifest",
 )  # fmt: skip
 #: Modules of one; it was 660 when each imported what all need.
 MOST = 560
