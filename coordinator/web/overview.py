@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import Generic, NamedTuple, TypeVar
 
 from fastapi import APIRouter, Request, Response
@@ -96,6 +97,16 @@ class Snapshot:
     incidents: tuple[str, ...]
     currency: str
 
+    @property
+    def is_live(self) -> bool:
+        """Whether a job goes on, so that figures change soon."""
+        return self.waiting + self.running > 0
+
+    @property
+    def version(self) -> str:
+        """Changes with anything that is shown."""
+        return sha256(repr(self).encode()).hexdigest()[:16]
+
 
 @router.get("/")
 async def show(request: Request, visitor: TheVisitor) -> Response:
@@ -107,9 +118,12 @@ async def show(request: Request, visitor: TheVisitor) -> Response:
 
 
 @router.get("/overview")
-async def part(request: Request, visitor: TheViewer) -> Response:
-    """What of the page changes."""
-    return page(request, "overview_part.html", state=await _state(request, visitor))
+async def part(request: Request, visitor: TheViewer, seen: str = "") -> Response:
+    """What of the page changes; nothing if that is what was `seen`."""
+    state = await _state(request, visitor)
+    if seen == state.version:
+        return Response(status_code=204)
+    return page(request, "overview_part.html", state=state)
 
 
 @router.get("/waits")

@@ -527,6 +527,12 @@ def test_the_zip_has_the_names_of_the_manifest_and_continues(scene: Scene) -> No
         assert (stale.status_code, stale.content) == (200, whole.content)
 
 
+def seen_again(person: httpx.Client) -> int:
+    """The answer to an overview that asks for what has changed."""
+    (asked,) = re.findall(r'hx-get="(/overview[^"]*)" hx-trigger="every 3s"', person.get("/").text)
+    return person.get(asked, headers={"hx-request": "true"}).status_code
+
+
 def test_the_overview_tells_cost_and_why_a_job_waits(scene: Scene) -> None:
     with browser(scene, "ana-key") as ana, browser(scene, "bo-key") as bo:
         page = ana.get("/").text
@@ -534,6 +540,8 @@ def test_the_overview_tells_cost_and_why_a_job_waits(scene: Scene) -> None:
         assert re.search(r"Images per hour</abbr></dt><dd>–</dd><dd[^>]*>no job runs now", page)
         assert re.search(r"Cost today</dt><dd>0\.0+[1-9]", page)
         assert re.search(r"Cost today</dt><dd>0\.00 ", bo.get("/").text)
+        assert 204 in {seen_again(ana) for _ in range(3)}, "an overview counts for two seconds"
+        assert "Cost today" in ana.get("/overview?seen=other", headers={"hx-request": "true"}).text
         assert "1 shot waits" in ana.get("/waits").text
         assert "mugs" not in bo.get("/waits").text
 
