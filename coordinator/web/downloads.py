@@ -99,7 +99,7 @@ async def exports_chunks(
     out = _Outlet()
     with ZipFile(cast("IO[bytes]", out), "w", ZIP_STORED) as archive:
         for file in files:
-            wanted = [each.name for each in exports_at(file.position, exports)]
+            wanted: list[str | None] = [each.name for each in exports_at(file.position, exports)]
             for name in wanted or [None]:
                 with suppress(NotFound):  # deleted meanwhile
                     if name is None:
