@@ -266,10 +266,13 @@ def _drop_places(write: Write, job_id: str, table: Table, places: Sequence[Row[A
 
 def _drop_shots(write: Write, ids: Collection[str]) -> None:
     """Remove the shots that never had an image and that nothing refers to."""
-    named = (
-        exists().where(table.c.shot_id == shots.c.id) for table in (wants, removals, images, deleted_images)
-    )
-    over = shots.c.id.in_(ids), shots.c.state.in_(_NEVER_DONE), ~or_(*named)
+    # Databases read some of these tables whole where they are asked for each shot.
+    named = {
+        shot_id
+        for table in (wants, removals, images, deleted_images)
+        for shot_id in write.connection.scalars(select(table.c.shot_id).where(table.c.shot_id.in_(ids)))
+    }
+    over = shots.c.id.in_(set(ids) - named), shots.c.state.in_(_NEVER_DONE)
     gone = set(write.connection.scalars(select(shots.c.id).where(*over)))
     write.connection.execute(delete(events).where(events.c.subject.in_(gone)))
     # Some were cancelled in this transaction, whose events are still to be written.
