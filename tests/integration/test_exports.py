@@ -150,8 +150,9 @@ def test_a_job_is_pulled_in_each_of_its_sizes_without_another_rendering(
     copy = saved_again(original)
     with pytest.raises(NotFound):
         origin_of(client, copy)
+    # Images of all shots are drawn alike here.
     alike = origin_of(client, copy, hash_of(copy))
-    assert (alike.answer, alike.shot_id, alike.is_ours) == ("alike", stored["red-0-*"].shot_id, False)
+    assert (alike.answer, alike.is_ours) == ("alike", False)
     assert all(map(has_mark, pictures.values()))
     # Another one was killed before.
     (tmp_path / "twice").mkdir()
