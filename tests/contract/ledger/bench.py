@@ -117,7 +117,7 @@ def good(answers: Sequence[T | FarmError]) -> T:
     return answer
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Holder:
     """A node that joined."""
 
