@@ -58,11 +58,11 @@ def side(farm: RunningFarm, owner: str, lane: str, name: str, manifest: str) -> 
     )
 
 
-def store(farm: RunningFarm, shot: LeasedShot, delivered: Report) -> None:
-    """Do as ingest does."""
+def store(farm: RunningFarm, shot: LeasedShot, delivered: Report, *, withheld: str = "") -> None:
+    """Do as ingest does; `withheld`: why others than operators do not see the image."""
     sha256, size = delivered.sha256, delivered.size
     assert sha256 is not None
     data, about = drawn(shot), {"sha256": sha256}
     farm.farm.store.create(image_key(shot.id, "png"), data, content_type="image/png", metadata=about)
-    stored = Verdict(outcome="stored", sha256=sha256, size=size)
+    stored = Verdict(outcome="stored", sha256=sha256, size=size, withheld=withheld)
     farm.farm.ledger.ingest.verdicts([(shot.attempt_id, stored)])

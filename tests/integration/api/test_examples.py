@@ -101,13 +101,17 @@ def of_job(stage: Stage) -> Names:
     return {examples.JOB: stage.job()}
 
 
-def of_stored(stage: Stage) -> Names:
+def of_stored(stage: Stage, *, withheld: str = "") -> Names:
     job, node = stage.job(), stage.node()
     lease = node.lease()
     report = node.deliver(lease, lease.shots[0])
-    store(stage.farm, lease.shots[0], report)
+    store(stage.farm, lease.shots[0], report, withheld=withheld)
     node.close(lease)
     return {examples.JOB: job, examples.SHOT: lease.shots[0].id, examples.SHA256: report.sha256}
+
+
+def of_withheld(stage: Stage) -> Names:
+    return of_stored(stage, withheld="explicit: nsfw 0.90")
 
 
 def of_failed(stage: Stage) -> Names:
@@ -215,6 +219,7 @@ NEEDS: dict[str, Callable[[Stage], Names]] = {
     "POST /v1/jobs/{job_id}/delete": of_over,
     "POST /v1/shots/stored": of_stored,
     "POST /v1/shots/{shot_id}/accept": of_failed,
+    "POST /v1/shots/{shot_id}/approve": of_withheld,
     "POST /v1/shots/{shot_id}/reject": of_stored,
     "POST /v1/shots/{shot_id}/delete": of_stored,
     "POST /v1/images/{sha256}/delete": of_stored,
