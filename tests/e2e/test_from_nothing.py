@@ -74,7 +74,7 @@ def test_models_in_every_form_are_rendered_by_a_machine_that_joined_with_one_lin
             assert [(node.name, node.state) for node in client.nodes()] == [("far", "offline")]
             images = list(client.shots(job))
             gguf = next(image for image in images if image.model == "z-image-turbo")
-            assert client.origin(gguf.sha256 or "", gguf.shot_id).recipe == "gguf"
+            assert client.origin(gguf.sha256 or "", gguf.shot_id, None).recipe == "gguf"
         assert {image.node for image in images} == {"far"}
         assert all(image.url and image.url.startswith(f"http://{address}:") for image in images)
         assert house.stored_of(job) == [1] * len(images)
