@@ -103,19 +103,19 @@ class NextShots:
         }
 
     def _has_others(self, choice: Selection, takers: Reach, failed_on: Set[str]) -> bool:
-        """Whether a node on which it did not fail can take it and its job can pay for that.
+        """Whether a node on which it did not fail can and may take it, and its job can pay for that.
 
-        With a budget it asks a few nodes: growth stops there, and a job that cannot pay those waits for none.
+        It asks a few nodes: growth stops there, and what none of those takes waits for none.
         """
-        job, peers = self.backlog.jobs[choice.option.job_id], self.backlog.peers
+        job, backlog = self.backlog.jobs[choice.option.job_id], self.backlog
+        groups = backlog.peers.within(takers)
+        others = (name for group in groups for name in group.serving if name not in failed_on)
+        members = map(backlog.serving.__getitem__, islice(others, _OTHERS_ASKED))
+        allowed = (one for one in members if not backlog.held_back(one) and backlog.may_take(one, job))
         if job.max_cost is None:
-            return peers.has_others(takers, failed_on)
-        others = (name for group in peers.within(takers) for name in group.serving if name not in failed_on)
-        members = map(self.backlog.serving.__getitem__, islice(others, _OTHERS_ASKED))
+            return any(True for _ in allowed)
         rates, lot = self.rules.rates, choice.option.lot
-        return any(
-            affordable(one, option_of(one, lot, self.backlog, self.now), job, rates) for one in members
-        )
+        return any(affordable(one, option_of(one, lot, backlog, self.now), job, rates) for one in allowed)
 
     def _judged_here(self, copy_ids: Sequence[str], member: Member) -> set[str]:
         """Copies that another node should render first, as this one has given its opinion of the image."""

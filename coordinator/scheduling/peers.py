@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Set
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field, replace
 
 from common.states import NodeState
@@ -92,10 +92,6 @@ class PeerGroups:
     def nodes(self, reach: Reach) -> list[str]:
         """The nodes in service of a reach, sorted."""
         return sorted(node_id for group in self.within(reach) for node_id in group.serving)
-
-    def has_others(self, reach: Reach, node_ids: Set[str]) -> bool:
-        """Whether a reach has a node in service besides these."""
-        return any(not group.serving <= node_ids for group in self.within(reach))
 
     def copy(self) -> PeerGroups:
         groups = {

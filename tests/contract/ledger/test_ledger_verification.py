@@ -188,6 +188,22 @@ def level(bench: Bench, name: str = "vol") -> Level:
         return backlog.level(backlog.known(name))
 
 
+def test_a_copy_that_failed_on_the_only_node_that_may_check_it_is_tried_there_again(bench: Bench) -> None:
+    job = bench.submit(placed(1)).job_id
+    vol = volunteer(bench)
+    render(bench, vol.lease())
+    bench.ledger.jobs.pause(job)
+    own = bench.join("own")
+    own.fail("flat_image")
+    assert own.claim().lease is None
+    bench.rest()
+
+    # Not kept for the node whose image is checked.
+    render(bench, own.lease())
+
+    assert verdicts(bench) == ["clean"]
+
+
 def test_noise_bars_the_owner_and_is_replaced_in_every_job(bench: Bench) -> None:
     first = bench.submit(placed(4), owner="ana").job_id
     second = bench.submit(placed(4), owner="ben").job_id
