@@ -60,7 +60,7 @@ from gpu_node.options import (
     node_home,
 )
 from gpu_node.owner_settings import LENT, owner_file, read_owner_settings, write_owner_settings
-from gpu_node.probe import find_probe
+from gpu_node.probe import Probe, find_probe
 from gpu_node.questions import ask_owner
 from gpu_node.readings import hand_file
 from gpu_node.service_commands import given_options, restarted, service_app, start_service, wants_service
@@ -150,17 +150,22 @@ def run_command(
         last_pass_s=last_pass,
         compiles=compile_,
     )
+    if not _worked(options, probe, is_first=invite is not None, asked=asked):
+        start_service(place.name, given_options(context), settings)
+
+
+def _worked(options: NodeOptions, probe: Probe, *, is_first: bool, asked: bool) -> bool:
+    """Run the node until it is stopped; False if its owner wants it to be a service instead."""
     _log_to_terminal()
     _on_signals(lambda: sys.exit(0))  # there is nothing to hand back yet
     with assembled(options, probe) as node:
-        if invite is not None and options.measure_s > 0:
+        if is_first and options.measure_s > 0:
             first_run(node, transfer, out.say).run()
-        becomes_service = asked and wants_service()
-        if not becomes_service:
-            _stop_on_signals(node)
-            node.run()
-    if becomes_service:
-        start_service(place.name, given_options(context), settings)
+        if asked and wants_service():
+            return False
+        _stop_on_signals(node)
+        node.run()
+    return True
 
 
 @app.command("pause", cls=Command)
