@@ -102,7 +102,7 @@ class IssuedInvitation(Message):
 
     #: One line, for `farm-node run --invite`.
     text: str
-    #: What the owner of a card pastes into a terminal of Linux or macOS, and into PowerShell; empty where
+    #: What the owner of a card pastes into a terminal of Linux, and into PowerShell; empty where
     #: nodes do not reach the farm by `https://`.
     shell_line: str = ""
     powershell_line: str = ""

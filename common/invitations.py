@@ -36,7 +36,7 @@ class Invitation(NamedTuple):
 
     @property
     def shell_line(self) -> str:
-        """What joins a machine with Linux or macOS to the farm; empty where its script could be forged.
+        """What joins a machine with Linux to the farm; empty where its script could be forged.
 
         The script arrives as a whole or not at all, and questions are asked in the terminal. The secret is
         in a variable, because other users of the machine see arguments.

@@ -145,7 +145,7 @@ def assembled(options: NodeOptions, probe: Probe) -> Iterator[Node]:
 
 def first_run(node: Node, arriving: Arriving, say: Callable[[str], None]) -> FirstRun:
     """What the owner of an assembled node sees before it joins for the first time."""
-    return FirstRun(node.context, node.trials.known, arriving, say)
+    return FirstRun(node.context, node.trials.known, arriving, say, node.watch.look)
 
 
 def _share(options: NodeOptions, probe: Probe, parts: ExitStack) -> Share:
@@ -194,6 +194,12 @@ def _trials(options: NodeOptions, probe: Probe, context: NodeContext, progress: 
     budget_s = 0.0 if options.terms == "volunteer" else options.measure_s
     known = MeasuredRecipes(options.home, card, probe.driver)
     return Trials(context, progress, card, known, budget_s)
+
+
+def introduce(options: NodeOptions) -> None:
+    """Let the farm know the key of a node, by its invitation if it does not. Raises as calls of it do."""
+    with closing(_coordinator(options)) as coordinator:
+        coordinator.catalog()
 
 
 def _coordinator(options: NodeOptions) -> Coordinator:

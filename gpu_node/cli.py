@@ -63,7 +63,13 @@ from gpu_node.owner_settings import LENT, owner_file, read_owner_settings, write
 from gpu_node.probe import Probe, find_probe
 from gpu_node.questions import ask_owner
 from gpu_node.readings import hand_file
-from gpu_node.service_commands import given_options, restarted, service_app, start_service, wants_service
+from gpu_node.service_commands import (
+    given_options,
+    restart_service,
+    service_app,
+    start_service,
+    wants_service,
+)
 from gpu_node.status import read_status, status_lines
 
 _AT_ONCE = 130
@@ -128,8 +134,6 @@ def run_command(
     """
     settings = load_settings()
     place = _place(farm, invite, name, home, settings)
-    if invite is not None and restarted(place.name):
-        return
     asked = _ask_owner(place.home, asks=invite is not None, yes=yes)
     probe = find_probe(card, gpu)
     options = NodeOptions(
@@ -150,7 +154,9 @@ def run_command(
         last_pass_s=last_pass,
         compiles=compile_,
     )
-    if not _worked(options, probe, is_first=invite is not None, asked=asked):
+    if invite is not None and service.can_restart(place.name):
+        restart_service(options)
+    elif not _worked(options, probe, is_first=invite is not None, asked=asked):
         start_service(place.name, given_options(context), settings)
 
 
@@ -159,8 +165,12 @@ def _worked(options: NodeOptions, probe: Probe, *, is_first: bool, asked: bool) 
     _log_to_terminal()
     _on_signals(lambda: sys.exit(0))  # there is nothing to hand back yet
     with assembled(options, probe) as node:
-        if is_first and options.measure_s > 0:
+        untried = options.home / "untried"
+        if options.measure_s > 0 and (is_first or untried.exists()):
+            # A card that failed is not let in by the next start.
+            untried.touch()
             first_run(node, transfer, out.say).run()
+            untried.unlink()
         if asked and wants_service():
             return False
         _stop_on_signals(node)

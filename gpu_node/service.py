@@ -51,13 +51,14 @@ def install(node: str, command: Sequence[str], variables: dict[str, str], folder
     )
 
 
-def restart(node: str) -> bool:
-    """Start the service of a node anew; False where it has none. Raises Unavailable."""
-    file = service_file(node)
-    if _IS_WINDOWS or not file.exists():
-        return False
-    _systemctl("restart", file.name)
-    return True
+def can_restart(node: str) -> bool:
+    """Whether the node has a service that can be started anew."""
+    return not _IS_WINDOWS and service_file(node).exists()
+
+
+def restart(node: str) -> None:
+    """Start the service of a node anew. Raises Unavailable."""
+    _systemctl("restart", service_file(node).name)
 
 
 def remove(node: str) -> bool:

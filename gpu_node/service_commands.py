@@ -14,7 +14,7 @@ from common.errors import Conflict, NotFound
 from common.settings import Settings, load_settings
 from common.terminal import err, out
 from gpu_node import service
-from gpu_node.assemble import is_owned
+from gpu_node.assemble import NodeOptions, introduce, is_owned
 from gpu_node.credentials import read_identity
 from gpu_node.options import Home, NodeName, joined_name, node_home
 
@@ -80,12 +80,11 @@ def wants_service() -> bool:
     return answer.strip().lower() in ("y", "yes")
 
 
-def restarted(name: str) -> bool:
-    """Whether the node is a service, which then starts anew, as after an upgrade."""
-    if not service.restart(name):
-        return False
-    err.say(f"node {name} runs as a service, which was started anew")
-    return True
+def restart_service(options: NodeOptions) -> None:
+    """Start the service of a node anew, as after an upgrade. Raises FarmError where the farm refuses it."""
+    introduce(options)
+    service.restart(options.name)
+    err.say(f"node {options.name} runs as a service, which was started anew")
 
 
 def given_options(context: typer.Context, without: Collection[str] = _ONCE) -> list[str]:

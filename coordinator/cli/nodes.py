@@ -272,7 +272,7 @@ def _show_invitation(issued: IssuedInvitation, *, qr: bool) -> None:
         err.say(
             "its owner pastes one of these lines into a terminal; they are not shown again", style="yellow"
         )
-        for system, line in (("Linux, macOS", issued.shell_line), ("PowerShell", issued.powershell_line)):
+        for system, line in (("Linux", issued.shell_line), ("PowerShell", issued.powershell_line)):
             err.say((f"{system}:", "bold"))
             err.say(line)
         err.say("the invitation alone, for `farm-node run --invite`:")

@@ -15,7 +15,7 @@ router = APIRouter()
 
 @router.get("/join", include_in_schema=False)
 def script(farm: TheFarm) -> Response:
-    """Return the script that joins a machine with Linux or macOS (`farm node invite`). Needs no key."""
+    """Return the script that joins a machine with Linux (`farm node invite`). Needs no key."""
     return _answer(farm.join_files.get("/join"))
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from common.errors import FarmError, Invalid, NotFound
+from common.errors import FarmError, Invalid, NotFound, Unavailable
 from common.messages import Screening
 from common.model_files import CLASSIFIERS, places_below
 from common.storage import MODELS, Store
@@ -38,13 +38,18 @@ class Screener:
     _loading: threading.Lock = field(default_factory=threading.Lock)
 
     def withheld(self, picture: Image.Image, screenings: Sequence[Screening]) -> str:
-        """Why the picture is withheld, as a sentence without a full stop; empty if it is not."""
+        """Why the picture is withheld, as a sentence without a full stop; empty if it is not.
+
+        Raises Unavailable while the store does not answer.
+        """
         found = (self._judged(picture, screening) for screening in screenings)
         return next((why for why in found if why), "")
 
     def _judged(self, picture: Image.Image, screening: Screening) -> str:
         try:
             scores = self._classifier(screening).scores(picture)
+        except Unavailable:  # the store will answer again, and ingest waits for it
+            raise
         except (FarmError, MemoryError, ArithmeticError, ValueError) as error:
             return (
                 f"{screening.classifier} cannot judge it: {str(error) or 'there is no memory for that'}; "

@@ -54,7 +54,7 @@ EOF
         printf 'Press Enter to go on, or Ctrl-C to stop. '
         read -r _
     fi
-    if ! mkdir -p "$folder" || ! folder=$(cd "$folder" && pwd); then
+    if ! mkdir -p "$folder" || ! folder=$(CDPATH= cd -- "$folder" && pwd); then
         fail "the folder $folder cannot be made: name another one by FARM_HOME"
     fi
     fetch

@@ -29,7 +29,7 @@ from coordinator.explain.shots import explain_shot
 from coordinator.ledger.database import columns_of
 from coordinator.ledger.deletions import deleted_by
 from coordinator.ledger.eligibility import Eligibility, needs
-from coordinator.ledger.failure_policy import by_its_own_fault, failed
+from coordinator.ledger.failure_policy import by_its_own_fault, failed, tried_badly
 from coordinator.ledger.job_rows import details_removed, job_row
 from coordinator.ledger.job_views import job_named, job_view
 from coordinator.ledger.measurements import memory_views
@@ -257,7 +257,8 @@ def _failed_at(connection: Connection, shot_id: str) -> dict[str, float]:
     last = func.max(case((by_its_own_fault(), attempts.c.settled_at)))
     query = (
         select(attempts.c.node_id, last)
-        .where(attempts.c.shot_id == shot_id, failed())
+        .join_from(attempts, shots, shots.c.id == attempts.c.shot_id)
+        .where(attempts.c.shot_id == shot_id, tried_badly())
         .group_by(attempts.c.node_id)
         .order_by(func.max(attempts.c.settled_at))
     )

@@ -31,9 +31,14 @@ def failed() -> ColumnElement[bool]:
     )
 
 
+def tried_badly() -> ColumnElement[bool]:
+    """The same of attempts and their shots: whoever had a shot that crashed too often comes last, too."""
+    return or_(failed(), shots.c.crashes >= MAX_CRASHES)
+
+
 def by_its_own_fault() -> ColumnElement[bool]:
-    """Whether the shot of a failed attempt rests on that node; unknown kinds are the shot's fault."""
-    return attempts.c.failure.not_in(kinds(*set(Blame) - {Blame.SHOT}))
+    """Whether the shot of an attempt failed and rests on that node; unknown kinds are the shot's fault."""
+    return failed() & attempts.c.failure.not_in(kinds(*set(Blame) - {Blame.SHOT}))
 
 
 #: A job pauses when at least this many of its shots, and this share of them, have failed.
@@ -74,7 +79,7 @@ def _consequences(
     for tried, some in _by_attempts(write, ids).items():
         event = consequence(met.blame, attempts=tried + own, larger_class=larger, most=met.attempts)
         if event is ShotEvent.EXHAUSTED:
-            sure = confirmed(write, some, and_(failed(), by_its_own_fault()))
+            sure = confirmed(write, some, by_its_own_fault())
             if unsure := [shot_id for shot_id in some if shot_id not in sure]:
                 yield tried, ShotEvent.RETRIED, unsure
             some = [shot_id for shot_id in some if shot_id in sure]

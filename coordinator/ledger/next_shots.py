@@ -13,7 +13,7 @@ from common.failures import MAX_ATTEMPTS, MAX_CRASHES
 from common.likeness import Opinion
 from common.nodes import is_own
 from common.states import NodeState
-from coordinator.ledger.failure_policy import by_its_own_fault, failed
+from coordinator.ledger.failure_policy import by_its_own_fault, tried_badly
 from coordinator.ledger.rules import Rules
 from coordinator.ledger.schema import attempts, shots, verifications, waiting
 from coordinator.scheduling.backlog import Backlog
@@ -89,7 +89,8 @@ class NextShots:
         own = case((by_its_own_fault(), attempts.c.settled_at))
         query = (
             select(attempts.c.shot_id, attempts.c.node_id, func.max(own))
-            .where(attempts.c.shot_id.in_(shot_ids), failed())
+            .join_from(attempts, shots, shots.c.id == attempts.c.shot_id)
+            .where(attempts.c.shot_id.in_(shot_ids), tried_badly())
             .group_by(attempts.c.shot_id, attempts.c.node_id)
         )
         failed_on: dict[str, set[str]] = {}
@@ -139,8 +140,7 @@ class NextShots:
 def _waiting(choice: Selection, min_class: int, member: Member, after: tuple[int, int] | None) -> Select[Any]:
     """The chosen number of shots after a position, and whether each has failed on this node."""
     job_id, work_key = choice.option.lot
-    bad = or_(failed(), shots.c.crashes >= MAX_CRASHES)
-    here = exists().where(attempts.c.shot_id == shots.c.id, bad, attempts.c.node_id == member.id)
+    here = exists().where(attempts.c.shot_id == shots.c.id, tried_badly(), attempts.c.node_id == member.id)
     order = waiting.c.crashes, waiting.c.position
     query = (
         select(shots.c.id, shots.c.spec, waiting.c.min_class, *order, here.label("failed_here"))

@@ -162,7 +162,8 @@ def _redo(write: Write, shot: Row[str], job_id: str, wish: Rejection) -> RedoneS
     state = _enter(write, shot, new, job_id)
     mine = removals.c.job_id == job_id, removals.c.shot_id == shot.id, removals.c.redo_id.is_(None)
     same = ("job_id", "position", "name", "template", "group_name", "axes", "again")
-    facts = {"shot_id": literal(new.id, String), "reused": literal(state is ShotState.DONE)}
+    is_stored = state in (ShotState.DONE, ShotState.WITHHELD)
+    facts = {"shot_id": literal(new.id, String), "reused": literal(is_stored)}
     facts["accepted"] = literal(False)
     placed = select(*(removals.c[name] for name in same), *facts.values()).where(*mine)
     write.connection.execute(insert(wants).from_select([*same, *facts], placed))

@@ -10,7 +10,7 @@ from sqlalchemy import Row, exists, select, update
 from common.nodes import is_own
 from common.states import BatchState, NodeEvent, NodeState
 from common.trust import BAD, GOOD, doubt, noted
-from coordinator.ledger.failure_policy import by_its_own_fault, failed
+from coordinator.ledger.failure_policy import by_its_own_fault
 from coordinator.ledger.rules import Rules
 from coordinator.ledger.schema import attempts, batches, nodes, plain
 from coordinator.ledger.standings import barred_owners
@@ -64,7 +64,7 @@ def blame_others(write: Write, rules: Rules, pictures: Sequence[Good]) -> None:
     """
     well = {picture.shot_id: picture.node_id for picture in pictures}
     query = select(attempts.c.shot_id, attempts.c.node_id, attempts.c.started_at).where(
-        attempts.c.shot_id.in_(well), failed(), by_its_own_fault()
+        attempts.c.shot_id.in_(well), by_its_own_fault()
     )
     for shot_id, other, started_at in write.connection.execute(query).all():
         if other != well[shot_id]:

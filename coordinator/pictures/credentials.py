@@ -136,10 +136,10 @@ def can_read_credentials() -> bool:
 
 
 def _library() -> Any:
-    """A native one of 23 MB, which a farm without a certificate does not need; None: it is not installed."""
+    """A native one of 23 MB, which a farm without a certificate does not need; None: it does not work."""
     try:
         return import_module("c2pa")
-    except ImportError:
+    except (ImportError, OSError, RuntimeError):  # without its native part as well
         return None
 
 

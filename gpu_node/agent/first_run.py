@@ -28,9 +28,12 @@ from gpu_node.agent.trial import PROMPTS, ModelRecipe, Trial, TrialImage
 from gpu_node.errors import RenderError
 from gpu_node.library import Library
 from gpu_node.measured import Measured, MeasuredRecipes
+from gpu_node.policy import PauseReason
 
 #: Failures of an engine whose picture shows nothing.
 _EMPTY = ("flat_image", "not_a_number")
+#: Seconds between looks whether the owner needs the card.
+_LOOK_S = 1.0
 #: What is arriving, and its bytes; what it yields hears of each part.
 Arriving = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
 
@@ -45,6 +48,8 @@ class FirstRun:
     arriving: Arriving
     #: Tells the owner one sentence.
     say: Callable[[str], None]
+    #: Why the owner wants the card now, if so.
+    wanted: Callable[[], PauseReason | None] = lambda: None
     timing: Timing = field(default_factory=Timing)
     canaries: Canaries = field(default_factory=shipped_canaries)
 
@@ -122,7 +127,8 @@ class FirstRun:
         return images
 
     def _rendered(self, of: ModelRecipe, shots: Sequence[Shot]) -> list[TrialImage]:
-        """Raises RenderError."""
+        """As soon as the owner does not need the card. Raises RenderError."""
+        self._await_owner()
         engine = self.context.engine
         trial = Trial(of, engine, self.context.library, self.timing)
         limit_s = len(shots) * self.timing.hard_limit_s
@@ -134,6 +140,13 @@ class FirstRun:
             with suppress(RenderError):
                 engine.kill()
             raise
+
+    def _await_owner(self) -> None:
+        reason = self.wanted()
+        if reason is not None:
+            self.say(f"test images wait, since the card is yours now: {reason.shown}")
+        while reason is not None and not self.context.stopping.wait(_LOOK_S):
+            reason = self.wanted()
 
     def _tell(self, of: ModelRecipe, images: Sequence[TrialImage]) -> None:
         # Whatever is done at a first use is in the first one.

@@ -43,7 +43,7 @@ class OwnerWatch:
         node: str,
         farm: str,
     ) -> None:
-        self._look, self._status = look, status
+        self.look, self._status = look, status
         self._engine, self._progress, self._coordinator = engine, progress, coordinator
         self._node, self._farm = node, farm
         self._reason: PauseReason | None = None
@@ -92,7 +92,7 @@ class OwnerWatch:
                 log.error("the settings of the owner cannot be followed: %s", error)
 
     def _look_once(self) -> None:
-        before, self._reason = self._reason, self._look()
+        before, self._reason = self._reason, self.look()
         if self._reason is not None and before is None:
             self._begin(self._reason)
         elif self._reason is None and before is not None:

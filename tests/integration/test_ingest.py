@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from common.classifiers import ClassifierForm
+from common.errors import Unavailable
 from common.exports import Export
 from common.failures import FAILURES
 from common.likeness import COARSE, FINE
@@ -232,6 +233,19 @@ class Full(Screener):
 
     def _file(self, screening: Screening) -> bytes:
         raise MemoryError
+
+
+def test_a_picture_waits_for_a_store_that_does_not_give_its_classifier(
+    store: DirectoryStore, classifier: tuple[Path, ClassifierForm]
+):
+    class Away(Screener):
+        def _file(self, screening: Screening) -> bytes:
+            raise Unavailable("the store does not answer")
+
+    delivery = delivered(store, "a-1", picture())
+    delivery = delivery.model_copy(update={"screenings": (screened(classifier, nsfw=1.0),)})
+    verdict = ingest(delivery, store, Away((), store))
+    assert (verdict.outcome, verdict.message) == ("put off", "the store does not answer")
 
 
 def test_the_signed_file_is_the_one_that_is_stored_and_known(store: DirectoryStore, tmp_path: Path):

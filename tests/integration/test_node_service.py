@@ -78,10 +78,24 @@ def test_a_yes_lets_the_node_join_and_become_a_service(farm: ScriptedFarm, tmp_p
     assert "FARM_INVITATION" not in unit
     asked = (tmp_path / "asked").read_text().splitlines()
     assert asked == ["--user daemon-reload", "--user enable --now shotfarm-node-attic.service"]
-    # The same line again, as after an upgrade.
+    # The same line again, as after an upgrade, or another one after the end of its key.
+    asked_before = len(farm.access)
     with joining(farm, tmp_path) as (node, _):
         assert node.wait(PATIENCE_S) == 0
+    assert len(farm.access) > asked_before
     assert (tmp_path / "asked").read_text().splitlines()[2:] == ["--user restart shotfarm-node-attic.service"]
+
+
+def test_a_service_of_another_farm_is_told_from_one_that_is_to_start_anew(
+    farm: ScriptedFarm, tmp_path: Path
+) -> None:
+    with joining(farm, tmp_path) as (node, terminal):
+        answer(terminal, ["", "200", "", "", "", "yes"])
+        assert node.wait(PATIENCE_S) == 0
+    with running_farm(ScriptedFarm()) as other, joining(other, tmp_path) as (node, terminal):
+        assert node.wait(PATIENCE_S) == 2
+        assert "--moved" in os.read(terminal, 65536).decode()
+    assert "restart" not in (tmp_path / "asked").read_text()
 
 
 def test_who_is_refused_is_not_asked_for_a_service(farm: ScriptedFarm, tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from gpu_node.agent.canaries import shipped_canaries
 from gpu_node.agent.first_run import FirstRun
 from gpu_node.agent.trials import Trials
 from gpu_node.measured import MeasuredRecipes
+from gpu_node.policy import PauseReason
 from tests.engine_talk import shot
 from tests.farm import card, until
 from tests.node_worker import Worker, lease
@@ -112,6 +113,16 @@ def test_a_new_node_shows_that_it_renders_known_images_and_what_it_is_worth_once
     said.clear()
     first_run(bench, tmp_path, said).run()
     assert said == []
+
+
+def test_test_images_wait_for_the_owner(bench: Bench, tmp_path: Path) -> None:
+    reason = PauseReason("in use", "blender runs")
+    wanted = iter([reason, reason, None])
+    said: list[str] = []
+    first_run(bench, tmp_path, said, wanted=lambda: next(wanted)).run()
+    assert said[0] == "test images wait, since the card is yours now: blender runs"
+    assert "took" in said[-1]
+    assert next(wanted, "asked to the end") == "asked to the end"
 
 
 def test_a_card_that_renders_known_images_wrongly_does_not_join(

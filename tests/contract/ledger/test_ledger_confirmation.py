@@ -99,6 +99,26 @@ def test_joining_again_and_again_makes_no_poison(bench: Bench) -> None:
     assert bench.counts(job) == {"done": 1}
 
 
+def test_what_crashed_on_all_nodes_of_one_owner_is_rendered_by_a_node_that_only_gave_it_back(
+    bench: Bench,
+) -> None:
+    bench.past_the_grace()
+    job = bench.submit(placed(1)).job_id
+    own = bench.join("own")
+    bench.close(own.lease(), "released")
+    bench.ledger.nodes.pause("own")
+    hostile = [volunteer(bench, f"mal-{number}", "mallory") for number in range(4)]
+    bench.close(hostile[0].lease(), "failed", failure="invalid_spec")
+    for node in hostile[1:]:
+        bench.close(node.lease(), "failed", failure="engine_died", spent=work(1.0))
+    bench.ledger.nodes.resume("own")
+    bench.rest()
+
+    bench.finish(own.lease())
+
+    assert bench.counts(job) == {"done": 1}
+
+
 def test_a_shot_that_nodes_of_two_volunteers_died_with_is_poison(bench: Bench) -> None:
     bench.past_the_grace()
     job = bench.submit(placed(1)).job_id

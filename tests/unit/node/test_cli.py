@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import fcntl
 import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 from typer.testing import CliRunner
 
-from common.errors import Conflict, FarmError
-from gpu_node.cli import app
+from common.errors import Conflict, FarmError, Unavailable
+from gpu_node.assemble import NodeOptions
+from gpu_node.cli import _worked, app
+from gpu_node.probe import find_probe
 
 CARD = Path(__file__).parents[3] / "manifests" / "cards" / "gtx-1070.yaml"
 
@@ -54,6 +60,41 @@ def test_a_wrong_option_is_said_before_anything_is_joined(line: str, said: str, 
 
     assert code == 2
     assert said.replace("{}", str(tmp_path)) in sentence
+
+
+def test_a_card_whose_first_run_failed_is_tried_again_at_its_next_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried, wrong = [], [True, True, False]
+
+    class Node:
+        def run(self) -> None:
+            tried.append("joined")
+
+    class FirstRun:
+        def run(self) -> None:
+            tried.append("tried")
+            if wrong.pop(0):
+                raise Unavailable("this card renders 1 of 2 known images wrongly")
+
+    @contextmanager
+    def assembled(*_: object) -> Iterator[Node]:
+        yield Node()
+
+    monkeypatch.setattr("gpu_node.cli.assembled", assembled)
+    monkeypatch.setattr("gpu_node.cli.first_run", lambda *_: FirstRun())
+    for name in ("_log_to_terminal", "_on_signals", "_stop_on_signals"):
+        monkeypatch.setattr(f"gpu_node.cli.{name}", lambda *_: None)
+    options = cast("NodeOptions", SimpleNamespace(home=tmp_path, measure_s=30.0))
+    probe = find_probe(CARD)
+    for is_first in (True, False):
+        with pytest.raises(Unavailable):
+            _worked(options, probe, is_first=is_first, asked=False)
+    assert tried == ["tried", "tried"]
+
+    for _ in range(2):
+        assert _worked(options, probe, is_first=False, asked=False)
+    assert tried[2:] == ["tried", "joined", "joined"]
 
 
 def test_a_home_that_another_node_uses_is_refused(tmp_path: Path) -> None:

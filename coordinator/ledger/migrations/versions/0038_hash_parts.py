@@ -18,7 +18,7 @@ def upgrade() -> None:
     op.create_table("hash_parts", *primary("part", "shot_id"), sqlite_with_rowid=False)
     made = table("hash_parts", column("part", String), column("shot_id", String))
     kept = [
-        table(name, column("shot_id", String), column("perceptual_hash", Text))
+        table(name, *(column(one, String) for one in ("shot_id", "job_id")), column("perceptual_hash", Text))
         for name in ("images", "deleted_images")
     ]
     for number in range(_PARTS):
@@ -28,7 +28,8 @@ def upgrade() -> None:
                 .concat(func.substr(one.c.perceptual_hash, _DIGITS * number + 1, _DIGITS))
                 .label("part"),
                 one.c.shot_id,
-            ).where(one.c.perceptual_hash.is_not(None))
+                # Not those of verifications, which are only compared.
+            ).where(one.c.perceptual_hash.is_not(None), one.c.job_id.not_like("v-%"))
             for one in kept
         )
         # Of a shot whose image was deleted there may be several with this part.
