@@ -12,7 +12,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, Row, Table, create_engine, event, make_url
+from sqlalchemy import Connection, Engine, Insert, Row, Table, create_engine, event, make_url
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import (
@@ -96,7 +96,7 @@ def transaction(engine: Engine, *, writes: bool = False) -> Iterator[Connection]
 def insert_new(connection: Connection, table: Table, rows: list[dict[str, Any]]) -> None:
     """Insert the rows whose key does not exist yet."""
     if rows:
-        connection.execute(_insert(connection, table).on_conflict_do_nothing(), rows)
+        connection.execute(_inserting_new(connection.dialect.name, table), rows)
 
 
 def upsert(connection: Connection, table: Table, key: dict[str, Any], **values: Any) -> None:
@@ -107,9 +107,8 @@ def upsert(connection: Connection, table: Table, key: dict[str, Any], **values: 
 def upsert_all(connection: Connection, table: Table, key: Sequence[str], rows: list[dict[str, Any]]) -> None:
     """Insert rows with the same columns, or update all columns except `key` if the key exists."""
     if rows:
-        row = _insert(connection, table)
-        values = {column: row.excluded[column] for column in rows[0] if column not in key}
-        connection.execute(row.on_conflict_do_update(index_elements=list(key), set_=values), rows)
+        columns = tuple(column for column in rows[0] if column not in key)
+        connection.execute(_upserting(connection.dialect.name, table, tuple(key), columns), rows)
 
 
 def add_to(
@@ -121,13 +120,30 @@ def add_to(
 ) -> None:
     """Add `columns` of each row to the existing row with the same key, or insert the row."""
     if rows:
-        row = _insert(connection, table)
-        summed = {column: table.c[column] + row.excluded[column] for column in columns}
-        connection.execute(row.on_conflict_do_update(index_elements=list(key), set_=summed), rows)
+        connection.execute(_adding(connection.dialect.name, table, tuple(key), tuple(columns)), rows)
 
 
-def _insert(connection: Connection, table: Table) -> postgresql.Insert | sqlite.Insert:
-    return postgresql.insert(table) if connection.dialect.name == "postgresql" else sqlite.insert(table)
+@cache
+def _inserting_new(dialect: str, table: Table) -> Insert:
+    return _insert(dialect, table).on_conflict_do_nothing()
+
+
+@cache
+def _upserting(dialect: str, table: Table, key: tuple[str, ...], columns: tuple[str, ...]) -> Insert:
+    row = _insert(dialect, table)
+    values = {column: row.excluded[column] for column in columns}
+    return row.on_conflict_do_update(index_elements=key, set_=values)
+
+
+@cache
+def _adding(dialect: str, table: Table, key: tuple[str, ...], columns: tuple[str, ...]) -> Insert:
+    row = _insert(dialect, table)
+    summed = {column: table.c[column] + row.excluded[column] for column in columns}
+    return row.on_conflict_do_update(index_elements=key, set_=summed)
+
+
+def _insert(dialect: str, table: Table) -> postgresql.Insert | sqlite.Insert:
+    return postgresql.insert(table) if dialect == "postgresql" else sqlite.insert(table)
 
 
 def _unavailable_database(url: URL, error: DBAPIError) -> Unavailable:

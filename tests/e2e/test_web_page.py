@@ -18,6 +18,7 @@ import yaml
 
 from tests.browser import open_browser, sync_api
 from tests.e2e.farmhouse import Farmhouse
+from tests.waiting import until
 
 CARDS = Path(__file__).parents[2] / "manifests" / "cards"
 AXE = Path(__file__).parent / "vendor" / "axe.min.js"
@@ -118,8 +119,7 @@ def test_images_are_ordered_watched_and_looked_at(page: sync_api.Page, house: Fa
     # Without a reload: the gallery fills as images arrive.
     sync_api.expect(page.locator(".shot.done img")).to_have_count(3, timeout=_WAIT_MS)
     sync_api.expect(page.locator("#job-head .chip")).to_have_text("done", timeout=_WAIT_MS)
-    page.wait_for_function("[...document.querySelectorAll('.shots img')].every(image => image.naturalWidth)")
-    assert shown_widths(page) == [128, 128, 128]
+    until(lambda: shown_widths(page), lambda widths: widths == [128, 128, 128])
 
     page.locator(".shot a").first.press("Enter")
     viewer = page.locator("dialog[open]")
@@ -138,7 +138,8 @@ def test_images_are_ordered_watched_and_looked_at(page: sync_api.Page, house: Fa
     )
     page.keyboard.press("ArrowLeft")
     sync_api.expect(viewer.locator("h2")).to_have_text(names[0])
-    page.wait_for_function("document.querySelector('.picture img').naturalWidth === 128")
+    # `wait_for_function` would evaluate a text in the page while it waits, which the page forbids.
+    until(lambda: page.eval_on_selector(".picture img", "image => image.naturalWidth === 128"))
     page.keyboard.press("Escape")
     sync_api.expect(viewer).to_have_count(0)
 

@@ -38,7 +38,7 @@ from tests.faults.proxied_store import proxied_store
 from tests.faults.report import figures
 from tests.faults.rules import RULES
 from tests.faults.store_blows import store_faults
-from tests.faults.target import TIMING, Target
+from tests.faults.target import QUICK_TIMING, TIMING, Target
 from tests.faults.volunteer_rules import VOLUNTEER_RULES, attackers_leases, volunteer_figures
 from tests.faults.volunteers import CHEATER, LIES, UPRIGHT, lies_told, volunteering
 from tests.faults.watch import Watch
@@ -218,16 +218,18 @@ def _run(folder: Path, options: argparse.Namespace) -> bool:
             "gateway": {"listen": "127.0.0.1"},
         }
         os.environ["MANY_DUPLICATES"] = "1"
-        target = Target.furnished(farm, options.engine, store=store, **settings)
+        timing = QUICK_TIMING if options.engine == "quick" else TIMING
+        target = Target.furnished(farm, options.engine, timing=timing, store=store, **settings)
         faults = (*FAULTS, *store_faults(store), *database_faults)
         try:
             found, siege = besiege(target, faults, elsewhere, options)
+            found = replace(found, store_outages=store.ailed, stall_load_s=timing.stall_load_s)
         except AssertionError as error:
             print(error)
             return False
         finally:
             target.house.farm("down")
-    held = _judge(replace(found, store_outages=store.ailed))
+    held = _judge(found)
     left = [*target.house.processes(), *Farmhouse(elsewhere).processes()]
     print(f"{'BROKEN' if left else 'held':7} nothing is left running {left or ''}")
     submitted = len(found.submitted)

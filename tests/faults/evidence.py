@@ -98,6 +98,8 @@ class Evidence:
     gone: Set[str] = frozenset()
     #: Shots of which a node says itself that it drew something else.
     lies: Set[str] = frozenset()
+    #: Seconds that a model may load without a sign.
+    stall_load_s: float = 0.0
 
     @cached_property
     def intents(self) -> dict[str, str]:

@@ -44,6 +44,8 @@ QUEUES = ("render.public.vram06", "render.public.vram08", "render.public.vram24"
 SCALE = 5
 #: All durations of the farm at a fifth, so that minutes show what otherwise takes half an hour.
 TIMING = Timing(**{name: seconds / SCALE for name, seconds in Timing().model_dump().items()})
+#: Of farms whose engines load nothing.
+QUICK_TIMING = TIMING.model_copy(update={"stall_load_s": 20.0})
 #: Seconds after which a dead node's work waits again: 30 at full durations.
 WAITS_AGAIN_S = 30 / SCALE
 #: An answer slower than this is none: a coordinator that stalls so long keeps leases alive, as after a start.

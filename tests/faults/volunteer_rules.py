@@ -52,7 +52,7 @@ def nobody_upright_is_barred(found: Evidence) -> Iterator[str]:
 
 def the_attacker_holds_no_shot_longer_than_until_its_deadline(found: Evidence) -> Iterator[str]:
     for batch in attackers_leases(found):
-        longest_s = TIMING.stall_load_s + _LOADED_S + batch["patience_s"]
+        longest_s = found.stall_load_s + _LOADED_S + batch["patience_s"]
         # While the farm is in trouble, nodes cannot deliver.
         troubles = [*found.outages, *found.store_outages]
         ends = [end + TIMING.grace_s for begin, end in troubles if begin < _closed(batch)]
