@@ -35,8 +35,6 @@ from common.messages import (
     Delivery,
     Grant,
     GrantRequest,
-    Heartbeat,
-    HeartbeatAnswer,
     Join,
     Joined,
     Measurements,
@@ -44,7 +42,6 @@ from common.messages import (
     Park,
     ParkAnswer,
     Report,
-    Verdict,
 )
 from common.node_keys import NodeKey, has_signed, rotation_text
 from common.nodes import is_own, queue_name
@@ -80,17 +77,17 @@ from coordinator.background.store_cleanup import erase
 from coordinator.background.webhooks import WebhookSender
 from coordinator.calls.event_streams import EventStreams
 from coordinator.calls.grant_quota import GrantQuota
-from coordinator.calls.grouped_calls import GroupedCalls
 from coordinator.calls.long_polls import Claims, Orders, Watches
 from coordinator.calls.thread_pools import ThreadPools
 from coordinator.calls.traffic import Traffic
+from coordinator.calls.work_calls import WorkCalls
 from coordinator.embeddings import SharedEmbeddings
 from coordinator.explain.wording import misfits
 from coordinator.farm_catalog import FarmCatalog
 from coordinator.joining.address import address_for_nodes
 from coordinator.joining.files import JoinFiles
 from coordinator.keyring import Keyring, offered_key, settings_view
-from coordinator.ledger import Act, JoinedNode, Ledger, Repeatable, Reported, StoredImage, StoredKey
+from coordinator.ledger import Act, JoinedNode, Ledger, Repeatable, StoredImage, StoredKey
 from coordinator.metrics import FarmCollector
 from coordinator.node_access import NodeAccess
 from coordinator.own_catalog import OwnCatalog
@@ -138,12 +135,7 @@ class Farm:
     orders: Orders
     event_streams: EventStreams
     watches: Watches
-    heartbeats: GroupedCalls[tuple[str, Heartbeat], HeartbeatAnswer]
-    uploads: GroupedCalls[tuple[str, GrantRequest], str]
-    reports: GroupedCalls[tuple[str, Report], Reported]
-    closes: GroupedCalls[tuple[str, Close], Ack]
-    deliveries: GroupedCalls[str, Delivery]
-    verdicts: GroupedCalls[tuple[str, Verdict], Ack]
+    work_calls: WorkCalls
     ingest_queue: IngestQueue
     threads: ThreadPools
     traffic: Traffic
@@ -198,7 +190,7 @@ class Farm:
     async def park(self, node_id: str, park: Park, hung_up: Callable[[], Awaitable[object]]) -> ParkAnswer:
         """Raises as `Claims.park` and a heartbeat do."""
         parked, _ = await asyncio.gather(
-            self.claims.park(node_id, park, hung_up), self.heartbeats.put((node_id, park.beat))
+            self.claims.park(node_id, park, hung_up), self.work_calls.heartbeats.put((node_id, park.beat))
         )
         order = parked.order.model_copy(update={"catalog_version": self.farm_catalog.version})
         return parked.model_copy(update={"order": order})
@@ -273,7 +265,7 @@ class Farm:
 
     async def grants(self, batch_id: str, wishes: Sequence[GrantRequest]) -> list[Grant]:
         """Raises the first of what `Batches.grants` tells of them."""
-        keys = await self.uploads.put_all([(batch_id, wish) for wish in wishes])
+        keys = await self.work_calls.uploads.put_all([(batch_id, wish) for wish in wishes])
         self.grant_quota.take(batch_id, wishes)
         return [self._granted(key, wish) for key, wish in zip(keys, wishes, strict=True)]
 
@@ -289,7 +281,7 @@ class Farm:
 
     async def take_deliveries(self, attempt_ids: Sequence[str]) -> tuple[Delivery, ...]:
         """What ingest has to check of these attempts; those that need no verdict are left out."""
-        return tuple(map(self._screened, _still_open(await self.deliveries.answers(attempt_ids))))
+        return tuple(map(self._screened, _still_open(await self.work_calls.deliveries.answers(attempt_ids))))
 
     def _screened(self, delivery: Delivery) -> Delivery:
         """With the classifiers that its lane orders."""
@@ -301,11 +293,11 @@ class Farm:
     async def accept_verdicts(self, checked: Sequence[AttemptVerdict]) -> tuple[Ack, ...]:
         """Raises as `Ingest.verdicts` does, but not for attempts that need no verdict."""
         calls = [(one.attempt_id, one.verdict) for one in checked]
-        return tuple(_still_open(await self.verdicts.answers(calls)))
+        return tuple(_still_open(await self.work_calls.verdicts.answers(calls)))
 
     async def report(self, batch_id: str, reports: Sequence[Report]) -> list[Ack]:
         """Raises the first of what `Batches.reports` tells of them."""
-        reported = await self.reports.put_all([(batch_id, report) for report in reports])
+        reported = await self.work_calls.reports.put_all([(batch_id, report) for report in reports])
         for one in reported:
             self._count_repeated(one.repeated)
         self.ingest_queue.put([one.attempt_id for one in reported if one.attempt_id is not None])
@@ -398,7 +390,7 @@ class Farm:
 
     async def close_batch(self, batch_id: str, close: Close) -> Ack:
         """Raises as `Batches.close` tells."""
-        ack = await self.closes.put((batch_id, close))
+        ack = await self.work_calls.closes.put((batch_id, close))
         self._count_repeated(ack.repeated)
         self.dispatcher.wake()
         return ack

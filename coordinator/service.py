@@ -47,6 +47,7 @@ from coordinator.calls.long_polls import Claims, Orders, Watches
 from coordinator.calls.stages import Stages
 from coordinator.calls.thread_pools import OPERATOR_THREADS, ThreadPool, ThreadPools
 from coordinator.calls.traffic import Traffic
+from coordinator.calls.work_calls import WorkCalls
 from coordinator.embeddings import SharedEmbeddings, clear_embeddings
 from coordinator.farm import Farm
 from coordinator.farm_catalog import FarmCatalog
@@ -69,10 +70,6 @@ from coordinator.submission.tokens import Tokenizers
 from coordinator.web.app import with_pages
 
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
-#: Beats are committed this many times in a heartbeat's interval.
-_COMMITS_A_HEARTBEAT = 5
-#: Seconds between transactions for what nodes and ingest say of their work, and ask for it.
-_TOGETHER_S = 0.05
 #: Seconds between reads of the orders of nodes; at most twice as many while the ledger is busy.
 _ORDERS_EVERY_S = 0.25
 #: Seconds between two rounds of the dispatcher, which looks at every node that is free.
@@ -138,14 +135,7 @@ def build_farm(settings: Settings, lead: Lead) -> Farm:
         orders=Orders(asked, longest_wait_s=timing.claim_wait_s),
         event_streams=EventStreams(ledger, threads.events, longest_s=timing.stream_s),
         watches=Watches(ledger, threads.reads, longest_wait_s=timing.image_wait_s),
-        heartbeats=GroupedCalls(
-            ledger.nodes.heartbeats, threads.heartbeats, every_s=timing.heartbeat_s / _COMMITS_A_HEARTBEAT
-        ),
-        uploads=GroupedCalls(ledger.batches.grants, threads.reads, every_s=_TOGETHER_S),
-        reports=GroupedCalls(ledger.batches.reports, threads.reports, every_s=_TOGETHER_S),
-        closes=GroupedCalls(ledger.batches.close, threads.reports, every_s=_TOGETHER_S),
-        deliveries=GroupedCalls(ledger.ingest.deliveries, threads.reports, every_s=_TOGETHER_S),
-        verdicts=GroupedCalls(ledger.ingest.verdicts, threads.reports, every_s=_TOGETHER_S),
+        work_calls=WorkCalls.of(ledger, threads, timing),
         ingest_queue=IngestQueue(publisher, period_s=timing.sweep_s),
         threads=threads,
         traffic=traffic,
@@ -453,9 +443,10 @@ def run(settings: Settings, listener: socket.socket) -> None:
         return
     try:
         farm = build_farm(settings, lead)
+        server = FarmServer(farm)
         # Modules and routes stay: no collection need walk them, which holds all threads up for 0.1 s.
         gc.freeze()
-        serve(farm, FarmServer(farm), listener)
+        serve(farm, server, listener)
     finally:
         with suppress(Unavailable):  # then it is taken over, or led on from the next start
             lead.release()

@@ -121,10 +121,15 @@ def plan_command(
         show_shots(shots if listed else ())
     if file is not None:
         whisper(f"{counted(len(planned.expansion), 'shot')} in {file}")
-    unsubmittable = planned.report.unsubmittable()
+    _say_obstacles(planned.report)
+
+
+def _say_obstacles(report: PlanReport) -> None:
+    """Say why it cannot be submitted as it is; raises what refuses it."""
+    unsubmittable = report.unsubmittable()
     if unsubmittable is not None:
         err.say(str(unsubmittable), style="yellow")
-    refusal = planned.report.refusal()
+    refusal = report.refusal()
     if refusal is not None:
         raise refusal
 

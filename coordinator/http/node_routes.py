@@ -46,7 +46,7 @@ async def heartbeat(
     """
     must_be(caller, node_id)
     must_hold(caller, beat.batch_id or "", beat.token or "")
-    answer = await farm.heartbeats.put((node_id, beat))
+    answer = await farm.work_calls.heartbeats.put((node_id, beat))
     return answer.model_copy(update={"catalog_version": farm.farm_catalog.version})
 
 

@@ -187,31 +187,11 @@ def _grant(
 ) -> Lease:
     """Lease shots that wait; or those that another batch `duplicates`, which stay as they are."""
     backlog, option = write.backlog, choice.option
-    placement = backlog.placement(option.work_key, member.card)
-    assert isinstance(placement, Placement)
     estimate = reservation(member, option, len(rows), backlog.jobs[option.job_id], rules.rates)
-    batch = {
-        "id": f"b-{secrets.token_hex(8)}",
-        "node_id": member.id,
-        "incarnation": claim.incarnation,
-        "ticket": claim.ticket,
-        # It names its node, so that no other can act by it.
-        "token": lease_token(member.id),
+    batch = _batch(write, rules, claim, member, choice, rows) | {
         "lane": lane,
-        "vram_class": member.vram_class,
-        "job_id": option.job_id,
-        "work_key": option.work_key,
-        "model": json.loads(rows[0].spec)["model"],
-        "recipe": placement.recipe,
-        "pass_size": choice.pass_size,
-        "encodes": placement.encodes,
-        "state": BatchState.LEASED.value,
-        "leased_at": write.now,
-        "expires_at": write.now + rules.timing.lease_s,
-        **_due(write, rules, choice, len(rows))._asdict(),
         "estimate": estimate,
         "duplicates": duplicates,
-        **spent_columns(Spent()),
     }
     write.connection.execute(insert(batches), [batch])
     ordered = [(f"a-{secrets.token_hex(8)}", row.id, row.spec) for row in rows]
@@ -235,6 +215,35 @@ def _grant(
     ahead = next_fetch(member, lane, option.model, backlog, write.now)
     whom = _renders_for(write, backlog.jobs[option.job_id], [row.id for row in rows])
     return _lease(batch, ordered, remaining).model_copy(update={"prefetch": ahead, "owner": whom})
+
+
+def _batch(
+    write: Write, rules: Rules, claim: Claim, member: Member, choice: Selection, rows: Sequence[Row[Any]]
+) -> dict[str, Any]:
+    """The row of a batch of these shots that is leased now."""
+    option = choice.option
+    placement = write.backlog.placement(option.work_key, member.card)
+    assert isinstance(placement, Placement)
+    return {
+        "id": f"b-{secrets.token_hex(8)}",
+        "node_id": member.id,
+        "incarnation": claim.incarnation,
+        "ticket": claim.ticket,
+        # It names its node, so that no other can act by it.
+        "token": lease_token(member.id),
+        "vram_class": member.vram_class,
+        "job_id": option.job_id,
+        "work_key": option.work_key,
+        "model": json.loads(rows[0].spec)["model"],
+        "recipe": placement.recipe,
+        "pass_size": choice.pass_size,
+        "encodes": placement.encodes,
+        "state": BatchState.LEASED.value,
+        "leased_at": write.now,
+        "expires_at": write.now + rules.timing.lease_s,
+        **_due(write, rules, choice, len(rows))._asdict(),
+        **spent_columns(Spent()),
+    }
 
 
 def _renders_for(write: Write, job: OpenJob, shot_ids: Sequence[str]) -> str:

@@ -161,6 +161,15 @@ def load_pipeline(load: Load, **given: Any) -> Any:
         given["transformer"] = load_gguf(load, load.gguf.file)
         unread.add("transformer")
     check_weights(load.model, load.folder, unread=unread)
+    pipe = _read(load, family, given)
+    pipe.set_progress_bar_config(disable=True)
+    _drop_heads(pipe)
+    _decode_as_listed(pipe)
+    return pipe
+
+
+def _read(load: Load, family: Any, given: dict[str, Any]) -> Any:
+    """The pipeline with the components `given`, and all others from the folder."""
     dtypes = _dtypes(load)
     try:
         given |= load_originals(load, dtypes, unread=given)
@@ -170,10 +179,10 @@ def load_pipeline(load: Load, **given: Any) -> Any:
                 str(file), config=str(load.folder), dtype=text, local_files_only=True, **given
             )
             check_complete(load, file, pipe)
-        else:
-            pipe = family.from_pretrained(
-                str(load.folder), dtype=dtypes, use_safetensors=True, local_files_only=True, **given
-            )
+            return pipe
+        return family.from_pretrained(
+            str(load.folder), dtype=dtypes, use_safetensors=True, local_files_only=True, **given
+        )
     except RenderError:
         raise
     except Exception as error:  # every library refuses in its own way
@@ -184,10 +193,6 @@ def load_pipeline(load: Load, **given: Any) -> Any:
             "load_error",
             f"{load.model}: {load.folder} is not a valid {load.pipeline}: {why}; download the model again",
         ) from error
-    pipe.set_progress_bar_config(disable=True)
-    _drop_heads(pipe)
-    _decode_as_listed(pipe)
-    return pipe
 
 
 def _drop_heads(pipe: Any) -> None:
