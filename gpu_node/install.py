@@ -21,6 +21,7 @@ import sysconfig
 from pathlib import Path
 from typing import NoReturn
 
+from gpu_node.system import try_lock
 from gpu_node.torch_build import TORCH_INDEX, torch_build
 
 #: The one package without a hash: its builds are files of their own under one version.
@@ -68,6 +69,14 @@ class Installation:
         build = "skip" if has_all else torch_build()
         if build == "cpu" and not simulates and not os.environ.get("FARM_TORCH"):
             fail("no NVIDIA card was found: install its driver, so that `nvidia-smi` shows it")
+        if os.pathsep in str(self.folder):
+            fail(f"no environment works below {self.folder}, whose name has {os.pathsep!r}: set FARM_HOME")
+        with (self.folder / "installing").open("w") as lock:
+            if not try_lock(lock):
+                fail(f"the line is at work in {self.folder} already: wait until that one is ready")
+            return self._make(build, has_all=has_all)
+
+    def _make(self, build: str, *, has_all: bool) -> Path:
         stamp, wanted = self.environment / "stamp", self._fingerprint(build, has_all=has_all)
         if not stamp.exists() or stamp.read_text() != wanted:
             self._install(build, has_all=has_all)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import pytest
 
 from gpu_node import install
 from gpu_node.install import Installation, command_text, torch_words
+from gpu_node.system import try_lock
 from tests.lock_files import pins
 
 _Usage = namedtuple("_Usage", "total used free")
@@ -72,6 +74,28 @@ def test_a_machine_without_a_card_is_told_before_anything_is_downloaded(tmp_path
 def test_a_wrong_word_for_packages_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FARM_PACKAGES", "none")
     assert refusal(tmp_path) == "join: FARM_PACKAGES is none: it may be `present`, or left out"
+
+
+def test_two_lines_at_once_do_not_install_into_each_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FARM_PACKAGES", "present")
+    with (tmp_path / "installing").open("w") as lock:
+        assert try_lock(lock)
+        assert refusal(tmp_path).startswith(f"join: the line is at work in {tmp_path} already")
+        assert not (tmp_path / "environment").exists()
+    assert Installation(package(tmp_path, "1.0", "")).make(simulates=True).exists()
+
+
+def test_a_folder_in_which_python_makes_no_environment_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FARM_PACKAGES", "present")
+    folder = tmp_path / f"a{os.pathsep}b"
+    folder.mkdir()
+    said = refusal(folder)
+    assert str(folder) in said
+    assert "FARM_HOME" in said
 
 
 def test_a_full_disk_is_said_before_anything_is_downloaded(
