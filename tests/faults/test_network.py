@@ -25,7 +25,7 @@ pytestmark = [
 ]
 
 _NODE = "far"
-_CUT_S = 1.5 * TIMING.lease_s
+_LONGER_THAN_A_LEASE_S = 1.5 * TIMING.lease_s
 #: Longer than a node waits for an answer of the broker, whose patience does not run at a fifth.
 _UNNOTICED_S = 1.5 * make_app("").conf.broker_transport_options["socket_timeout"]
 _QUEUE = "render.public.vram08"
@@ -81,12 +81,6 @@ def begin(trial: Trial) -> None:
     trial.target.house.wait_for(lambda: trial.fates()["done"] and trial.in_hand(), bool)
 
 
-def cut(cable: Cable) -> None:
-    """For longer than a lease lasts."""
-    with cable.pulled():
-        threading.Event().wait(_CUT_S)
-
-
 def listening(trial: Trial) -> str:
     """The broker's number for the connection by which the node, without a ticket in hand, waits for one."""
 
@@ -109,7 +103,9 @@ def test_a_node_cut_off_from_the_coordinator_loses_its_batch_and_comes_back(
 ) -> None:
     begin(trial)
     trial.felling(_NODE, "a cut between it and the coordinator")
-    cut(wiring.coordinator)
+    with wiring.coordinator.pulled():
+        # A coordinator that a busy machine holds up lets leases last as much longer.
+        trial.target.house.wait_for(trial.in_hand, operator.not_)
     assert "expired" in {batch["outcome"] for batch in trial.judge().tables["batches"]}
 
 
@@ -139,5 +135,6 @@ def test_a_node_cut_off_from_the_store_keeps_its_lease_and_delivers_afterwards(
     trial: Trial, wiring: Wiring
 ) -> None:
     begin(trial)
-    cut(wiring.store)
+    with wiring.store.pulled():
+        threading.Event().wait(_LONGER_THAN_A_LEASE_S)
     assert {batch["outcome"] for batch in trial.judge().tables["batches"]} == {"finished"}
